@@ -1,0 +1,47 @@
+# make help lists the targets. Nothing here needs more than Go, make and, for
+# packages that are missing, root or sudo on Debian.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+export PATH := $(CURDIR)/.tmp/bin:$(PATH)
+export CGO_ENABLED ?= 1
+# The version is stamped below, so that a checkout of another user builds too.
+export GOFLAGS := $(GOFLAGS) -buildvcs=false
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null)
+LDFLAGS := -X github.com/openmnq/mnq/internal/service.version=$(VERSION) -X github.com/openmnq/mnq/internal/service.commit=$(COMMIT)
+
+.PHONY: help build test quick bench fmt lint generate tools
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
+
+build: ## write bin/mnq
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/mnq ./cmd/mnq
+
+test: ## install what the tests need, then format, vet, lint, race, fuzz, end to end, consumers
+	@scripts/install
+	@scripts/test full
+
+quick: tools ## format, vet, lint, unit tests: the inner loop
+	@scripts/test quick
+
+bench: build ## benchmarks, cold start and memory
+	@scripts/bench
+
+fmt: tools ## format the code
+	find . -name '*.go' -not -path './.tmp/*' | xargs gofumpt -w
+	golangci-lint fmt
+
+lint: tools ## lint only
+	golangci-lint run ./...
+
+generate: ## run the generators
+	go generate ./...
+
+tools: .tmp/tools.stamp
+
+.tmp/tools.stamp: tools/go.mod tools/go.sum
+	@mkdir -p .tmp/bin
+	cd tools && GOBIN=$(CURDIR)/.tmp/bin go install tool
+	@touch $@
