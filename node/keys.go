@@ -1,0 +1,115 @@
+package node
+
+import (
+	"crypto/hkdf"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/nats-io/nkeys"
+
+	"github.com/openmnq/mnq"
+	"github.com/openmnq/mnq/internal/atomicfile"
+)
+
+// keys are the keys of the installation. The operator's seed is the only one
+// that is stored: the system and control accounts are derived from it, so that
+// every process that holds the seed meets the others in the same accounts.
+type keys struct {
+	operator       nkeys.KeyPair
+	operatorID     string
+	system         nkeys.KeyPair
+	systemID       string
+	control        nkeys.KeyPair
+	controlID      string
+	controlSigning nkeys.KeyPair
+	seed           []byte
+}
+
+func loadKeys(cfg Config) (*keys, error) {
+	path := filepath.Join(cfg.DataDir, "keys", "operator.nk")
+	if cfg.External != nil {
+		path = cfg.External.OperatorSeedFile
+	}
+	seed, err := atomicfile.ReadSecret(path)
+	if errors.Is(err, fs.ErrNotExist) && cfg.External == nil {
+		if _, e := os.Stat(filepath.Join(cfg.DataDir, "nats")); e == nil {
+			return nil, &mnq.Error{
+				Kind: mnq.Invalid, Op: "node.New", Resource: path,
+				Msg:  "the operator key is missing although there is data: restore it from a backup",
+				Hint: "a new key could not open the existing accounts",
+			}
+		}
+		seed, err = newOperatorSeed(path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the operator key: %w", err)
+	}
+	return deriveKeys([]byte(strings.TrimSpace(string(seed))), path)
+}
+
+func newOperatorSeed(path string) ([]byte, error) {
+	kp, err := nkeys.CreateOperator()
+	if err != nil {
+		return nil, err
+	}
+	seed, err := kp.Seed()
+	if err != nil {
+		return nil, err
+	}
+	return seed, atomicfile.Write(path, append(seed, '\n'))
+}
+
+func deriveKeys(seed []byte, path string) (*keys, error) {
+	k := &keys{seed: seed}
+	var err error
+	if k.operator, err = nkeys.FromSeed(seed); err != nil {
+		return nil, fmt.Errorf("operator key %s: %w", path, err)
+	}
+	if k.operatorID, err = k.operator.PublicKey(); err != nil {
+		return nil, err
+	}
+	if !nkeys.IsValidPublicOperatorKey(k.operatorID) {
+		return nil, &mnq.Error{
+			Kind: mnq.Invalid, Op: "node.New", Field: "nats-operator-seed-file", Resource: path,
+			Msg: "holds no operator seed (SO…)",
+		}
+	}
+	for _, d := range []struct {
+		purpose string
+		kp      *nkeys.KeyPair
+		id      *string
+	}{
+		{"system account", &k.system, &k.systemID},
+		{"control account", &k.control, &k.controlID},
+		{"control account signing key", &k.controlSigning, new(string)},
+	} {
+		raw, err := k.derive(d.purpose)
+		if err != nil {
+			return nil, err
+		}
+		if *d.kp, err = nkeys.FromRawSeed(nkeys.PrefixByteAccount, raw); err != nil {
+			return nil, err
+		}
+		if *d.id, err = (*d.kp).PublicKey(); err != nil {
+			return nil, err
+		}
+	}
+	return k, nil
+}
+
+func (k *keys) derive(purpose string) ([]byte, error) {
+	return hkdf.Key(sha256.New, k.seed, []byte("openmnq"), purpose, 32)
+}
+
+func (k *keys) controlAccount() Account {
+	signing, err := k.controlSigning.PublicKey()
+	if err != nil { // a key pair made from a seed always has one
+		return Account{}
+	}
+	return Account{ID: k.controlID, Name: "mnq-control", SigningKey: signing, Limits: Unlimited()}
+}

@@ -1,0 +1,242 @@
+// Package node starts the embedded nats-server, or joins an external NATS
+// cluster in operator mode, and gives out connections to accounts. It is the
+// only package that imports nats-server.
+//
+// Both ways run the same code: one operator key signs every account, accounts
+// are published through the system account, and connections are made with users
+// that are signed for the purpose. Embedded, the connections are in-process.
+package node
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/openmnq/mnq"
+)
+
+// Fsync modes.
+const (
+	FsyncAlways   = "always"   // an acknowledged write is on disk
+	FsyncInterval = "interval" // synced by the server every two minutes; survives a process kill, not a power cut
+)
+
+// MaxPayload is the largest NATS message the embedded server takes: the largest
+// SQS message (1 MiB) with its attributes and headers.
+const MaxPayload = 2 << 20
+
+// dialTimeout is how long a handshake may take.
+const dialTimeout = 5 * time.Second
+
+// Config says how to run or reach NATS.
+type Config struct {
+	DataDir  string      // keys/, nats/ and accounts/ live under it; one process at a time
+	Listen   string      // host:port of the NATS client listener; empty: in-process connections only
+	Fsync    string      // FsyncAlways (default) or FsyncInterval; embedded only
+	Replicas int         // stream replicas: 1 (default), 3 or 5
+	TLS      *tls.Config // for the client listener; nil: clear text
+	External *External   // nil: embedded
+	Log      *slog.Logger
+}
+
+// External describes a NATS cluster in operator mode that others run.
+type External struct {
+	URL              string      // nats://host:port[,…]
+	OperatorSeedFile string      // operator or operator signing seed that signs our accounts, mode 0600
+	SystemCredsFile  string      // .creds of a user of the system account
+	TLS              *tls.Config // nil: as the URL scheme says
+}
+
+func (c *Config) validate() error {
+	c.Fsync = cmp.Or(c.Fsync, FsyncAlways)
+	c.Replicas = cmp.Or(c.Replicas, 1)
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	bad := func(field, msg string) error {
+		return &mnq.Error{Kind: mnq.Invalid, Op: "node.New", Field: field, Msg: msg}
+	}
+	switch {
+	case c.DataDir == "":
+		return bad("data-dir", "must name a directory")
+	case c.Fsync != FsyncAlways && c.Fsync != FsyncInterval:
+		return bad("fsync", fmt.Sprintf("must be always or interval, not %q", c.Fsync))
+	case c.Replicas != 1 && c.Replicas != 3 && c.Replicas != 5:
+		return bad("replicas", fmt.Sprintf("must be 1, 3 or 5, not %d", c.Replicas))
+	case c.External == nil && c.Replicas > 1:
+		return bad("replicas", "more than 1 needs a cluster: use --nats-url")
+	case c.External != nil && (c.External.URL == "" || c.External.OperatorSeedFile == "" || c.External.SystemCredsFile == ""):
+		return bad("nats-url", "needs nats-operator-seed-file and nats-system-creds-file too")
+	}
+	return nil
+}
+
+// Node is one NATS server, or the connections to a cluster. It is safe for
+// concurrent use once Start has returned.
+type Node struct {
+	cfg  Config
+	log  *slog.Logger
+	keys *keys
+	lock *dirLock
+	srv  *server.Server // nil with an external cluster
+	logs *serverLog
+
+	sys *nats.Conn // system account
+	ctl *nats.Conn // control account
+	cjs jetstream.JetStream
+
+	health     health
+	streams    sync.Mutex // held while every stream is looked at
+	streamsAt  time.Time  // when that was last done
+	streamsErr error      // and what came of it
+
+	mu      sync.Mutex
+	servers int       // servers that must acknowledge an account push
+	counted time.Time // when servers was last asked for
+	stopped bool
+}
+
+// New checks the configuration, takes the data directory for this process and
+// reads or makes the keys. It does not start anything.
+func New(cfg Config) (*Node, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	lock, err := lockDir(cfg.DataDir)
+	if err != nil {
+		return nil, dirError(cfg.DataDir, err)
+	}
+	k, err := loadKeys(cfg)
+	if err != nil {
+		return nil, errors.Join(err, lock.release())
+	}
+	return &Node{cfg: cfg, log: cfg.Log, keys: k, lock: lock}, nil
+}
+
+// errLocked is why a data directory cannot be taken that another process has.
+var errLocked = errors.New("locked by another process")
+
+// dirError tells a directory in use, which may be free in a moment, from one that
+// is no good.
+func dirError(dir string, err error) error {
+	e := &mnq.Error{Kind: mnq.Invalid, Op: "node.New", Field: "data-dir", Resource: dir, Msg: "cannot be used: " + err.Error(), Err: err}
+	if errors.Is(err, errLocked) {
+		e.Kind, e.Msg = mnq.Conflict, "another mnq is running on this data-dir"
+	}
+	return e
+}
+
+// Start brings up the server (or reaches the cluster), with its client port
+// still closed, and connects to the system and control accounts.
+func (n *Node) Start(ctx context.Context) error {
+	if err := n.start(ctx); err != nil {
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		defer cancel()
+		return errors.Join(err, n.Stop(stop))
+	}
+	return nil
+}
+
+func (n *Node) start(ctx context.Context) error {
+	if n.cfg.External == nil {
+		if err := n.startEmbedded(); err != nil {
+			return err
+		}
+	}
+	var err error
+	if n.sys, err = n.connectSystem(ctx); err != nil {
+		return fmt.Errorf("connect to the system account: %w", err)
+	}
+	if n.cfg.External != nil {
+		if err := n.PushAccount(ctx, n.keys.controlAccount()); err != nil {
+			return fmt.Errorf("publish the control account: %w", err)
+		}
+	}
+	if n.ctl, n.cjs, err = n.Connect(ctx, n.keys.controlID, n.keys.controlSigning); err != nil {
+		return fmt.Errorf("connect to the control account: %w", err)
+	}
+	return n.checkDurability(ctx)
+}
+
+// Listen opens the NATS client port. Call it once every account has been pushed,
+// so that no revoked user slips in between.
+func (n *Node) Listen() error {
+	if n.srv == nil || n.cfg.Listen == "" {
+		return nil
+	}
+	ready := make(chan struct{})
+	go n.srv.AcceptLoop(ready)
+	<-ready
+	if n.srv.Addr() == nil {
+		return &mnq.Error{
+			Kind: mnq.Invalid, Op: "node.Listen", Field: "nats", Resource: n.cfg.Listen,
+			Msg: "cannot listen on " + n.cfg.Listen, Err: n.logs.fatal(),
+		}
+	}
+	return nil
+}
+
+// Stop closes the connections and shuts the server down, waiting for its last
+// writes. It may be called twice and before Start.
+func (n *Node) Stop(ctx context.Context) error {
+	n.mu.Lock()
+	done := n.stopped
+	n.stopped = true
+	n.mu.Unlock()
+	if done {
+		return nil
+	}
+	for _, c := range []*nats.Conn{n.ctl, n.sys} {
+		if c != nil {
+			c.Close()
+		}
+	}
+	var err error
+	if n.srv != nil {
+		n.srv.Shutdown()
+		down := make(chan struct{})
+		go func() { n.srv.WaitForShutdown(); close(down) }()
+		select {
+		case <-down:
+		case <-ctx.Done():
+			err = fmt.Errorf("stop nats-server: %w", context.Cause(ctx))
+		}
+	}
+	return errors.Join(err, n.lock.release())
+}
+
+// Address is the bound host:port of the client listener, "" when not listening.
+func (n *Node) Address() string {
+	if n.srv == nil || n.srv.Addr() == nil {
+		return ""
+	}
+	return n.srv.Addr().String()
+}
+
+// Replicas is the number of copies that streams are to be made with.
+func (n *Node) Replicas() int { return n.cfg.Replicas }
+
+// External reports whether NATS is run by others.
+func (n *Node) External() bool { return n.cfg.External != nil }
+
+// Control is the control account's JetStream, where the installation keeps its
+// directory.
+func (n *Node) Control() jetstream.JetStream { return n.cjs }
+
+// ControlConn is the connection behind Control.
+func (n *Node) ControlConn() *nats.Conn { return n.ctl }
+
+// accountDir is where the embedded server keeps an account's streams.
+func (n *Node) accountDir(id string) string {
+	return filepath.Join(n.cfg.DataDir, "nats", "jetstream", id)
+}
