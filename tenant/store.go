@@ -1,0 +1,167 @@
+package tenant
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/openmnq/mnq"
+)
+
+const (
+	bucket      = "mnq_directory"
+	streamName  = "KV_" + bucket
+	keySubjects = "$KV." + bucket + "."
+
+	// markerTTL is how long a deletion stays in the stream. A process that was cut
+	// off rebuilds its cache when it is back, so it need not be long.
+	markerTTL = 24 * time.Hour
+
+	maxAttempts = 32 // of one compare-and-set
+)
+
+// store is the bucket. Every write is conditional on the revision it was decided
+// on; reads are served by the stream's leader.
+type store struct {
+	js jetstream.JetStream
+	kv jetstream.KeyValue
+}
+
+// openStore opens the bucket, making it if need be. The stream is configured here
+// rather than by CreateKeyValue, which would let replicas answer reads that are
+// behind.
+func openStore(ctx context.Context, js jetstream.JetStream, replicas int) (*store, error) {
+	_, err := js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+		Name: streamName, Description: "OpenMNQ directory", Subjects: []string{keySubjects + ">"},
+		MaxMsgsPerSubject: 1, Discard: jetstream.DiscardNew, Storage: jetstream.FileStorage, Replicas: replicas,
+		DenyDelete: true, AllowRollup: true, AllowMsgTTL: true, AllowDirect: false, MaxConsumers: -1,
+		Duplicates: 2 * time.Minute,
+	})
+	if err != nil {
+		return nil, unavailable("tenant.Start", "open the directory", err)
+	}
+	kv, err := js.KeyValue(ctx, bucket)
+	if err != nil {
+		return nil, unavailable("tenant.Start", "open the directory", err)
+	}
+	return &store{js: js, kv: kv}, nil
+}
+
+// unavailable wraps an error of the store.
+func unavailable(op, what string, err error) error {
+	if e, ok := errors.AsType[*mnq.Error](err); ok {
+		return e
+	}
+	return &mnq.Error{Kind: mnq.Unavailable, Op: op, Msg: "the directory does not answer; try again", Resource: what, Err: err}
+}
+
+var errGone = &mnq.Error{Kind: mnq.NotFound, Op: "tenant.store", Msg: "record does not exist"}
+
+// read returns the record now under key; errGone when there is none.
+func (s *store) read(ctx context.Context, key string, r record) (revision uint64, err error) {
+	e, err := s.kv.Get(ctx, key)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return 0, errGone
+	}
+	if err != nil {
+		return 0, unavailable("tenant.read", key, err)
+	}
+	if err := decode(key, e.Value(), r); err != nil {
+		return 0, &mnq.Error{Kind: mnq.Internal, Op: "tenant.read", Resource: key, Err: err}
+	}
+	return e.Revision(), nil
+}
+
+// create stores a new record; kind Exists when there is one under key.
+func (s *store) create(ctx context.Context, key string, r record) (revision uint64, err error) {
+	data, err := encode(r)
+	if err != nil {
+		return 0, err
+	}
+	revision, err = s.kv.Create(ctx, key, data)
+	if errors.Is(err, jetstream.ErrKeyExists) {
+		return 0, &mnq.Error{Kind: mnq.Exists, Op: "tenant.create", Resource: key, Err: err}
+	}
+	if err != nil {
+		return 0, unavailable("tenant.create", key, err)
+	}
+	return revision, nil
+}
+
+// errKeep is returned by a decision of change that leaves the record as it is.
+var errKeep = errors.New("no change")
+
+// change reads the record under key into a fresh T, lets decide alter it and
+// writes it back if nobody else has meanwhile, else starts again. An error of
+// decide ends it without a write; errKeep ends it with success.
+func change[T any, P interface {
+	*T
+	record
+}](ctx context.Context, s *store, key string, decide func(P) error) (P, uint64, error) {
+	for attempt := range maxAttempts {
+		r := P(new(T))
+		rev, err := s.read(ctx, key, r)
+		if err != nil {
+			return nil, 0, err
+		}
+		if err := decide(r); errors.Is(err, errKeep) {
+			return r, rev, nil
+		} else if err != nil {
+			return nil, 0, err
+		}
+		data, err := encode(r)
+		if err != nil {
+			return nil, 0, err
+		}
+		rev, err = s.kv.Update(ctx, key, data, rev)
+		if err == nil {
+			return r, rev, nil
+		}
+		if !errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
+			return nil, 0, unavailable("tenant.change", key, err)
+		}
+		if err := backOff(ctx, attempt); err != nil {
+			return nil, 0, unavailable("tenant.change", key, err)
+		}
+	}
+	return nil, 0, &mnq.Error{Kind: mnq.Conflict, Op: "tenant.change", Resource: key, Msg: "changed by others all the time; try again"}
+}
+
+// remove deletes the record under key, whatever it is by now, and returns the
+// revision of the deletion.
+func (s *store) remove(ctx context.Context, key string) (revision uint64, err error) {
+	m := nats.NewMsg(keySubjects + key)
+	m.Header.Set("KV-Operation", "PURGE")
+	m.Header.Set(jetstream.MsgRollup, jetstream.MsgRollupSubject)
+	ack, err := s.js.PublishMsg(ctx, m, jetstream.WithExpectStream(streamName), jetstream.WithMsgTTL(markerTTL))
+	if err != nil {
+		return 0, unavailable("tenant.remove", key, err)
+	}
+	return ack.Sequence, nil
+}
+
+// last is the newest revision of the whole bucket.
+func (s *store) last(ctx context.Context) (uint64, error) {
+	st, err := s.js.Stream(ctx, streamName)
+	if err != nil {
+		return 0, err
+	}
+	return st.CachedInfo().State.LastSeq, nil
+}
+
+// backOff waits a moment that grows with the attempts, so that competing writers
+// drift apart.
+func backOff(ctx context.Context, attempt int) error {
+	t := time.NewTimer(rand.N(time.Duration(min(attempt+1, 10)) * 2 * time.Millisecond)) //nolint:gosec // jitter
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
