@@ -1,0 +1,223 @@
+package queue
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/openmnq/mnq"
+)
+
+// ackTimeout is how long a delete waits for the consumer before it goes to the
+// stream. The consumer does not answer for a delivery that it has forgotten in a
+// crash.
+const ackTimeout = time.Second
+
+// DeleteMessages removes messages by receipt handle; one result for each. Nil is
+// durable. Deleting twice succeeds, and so does deleting with an older handle.
+// What is not a handle of this queue is Invalid, code ReceiptHandleIsInvalid.
+//
+// In a FIFO queue a handle ends with its visibility timeout: while the message is
+// still there, an older one is Invalid, code InvalidParameterValue.
+func (q *Queue) DeleteMessages(ctx context.Context, handles []string) []error {
+	if q.fifo != nil {
+		return q.fifo.delete(ctx, handles)
+	}
+	errs, receipts, w := q.openHandles(ctx, handles)
+	if w == nil {
+		return errs
+	}
+	var reqs []request
+	var index []int
+	for i := range handles {
+		if errs[i] == nil {
+			reqs, index = append(reqs, request{subject: q.ackSubject(receipts[i]), data: []byte("+ACK")}), append(index, i)
+		}
+	}
+	var silent []int
+	for j, a := range w.exchange(ctx, reqs, ackTimeout) {
+		if a.err != nil || noResponders(a.msg) {
+			silent = append(silent, index[j])
+		}
+	}
+	if len(silent) > 0 {
+		q.remove(ctx, w, receipts, silent, errs)
+	}
+	for i := range handles {
+		if errs[i] == nil {
+			q.left(receipts[i])
+		}
+	}
+	return errs
+}
+
+// remove deletes messages from the stream itself.
+func (q *Queue) remove(ctx context.Context, w *wire, receipts []receipt, index []int, errs []error) {
+	const op = "queue.Delete"
+	reqs := make([]request, len(index))
+	for j, i := range index {
+		reqs[j] = request{
+			subject: "$JS.API.STREAM.MSG.DELETE.q_" + q.id,
+			data:    []byte(`{"no_erase":true,"seq":` + strconv.FormatUint(receipts[i].stream, 10) + `}`),
+		}
+	}
+	for j, a := range w.exchange(ctx, reqs, answerTimeout) {
+		i := index[j]
+		switch {
+		case a.err != nil:
+			errs[i] = unavailable(op, q.name, a.err)
+		case noResponders(a.msg):
+			errs[i] = q.streamError(op, nats.ErrNoResponders)
+		default:
+			errs[i] = q.removed(a.msg.Data)
+		}
+	}
+}
+
+// removed reads the answer to a delete from the stream. A message that is not
+// there is as good as deleted.
+func (q *Queue) removed(data []byte) error {
+	const noMessage, notFound = 10037, 10059
+	var r struct {
+		Success bool `json:"success"`
+		Error   *struct {
+			Code    int    `json:"err_code"`
+			Message string `json:"description"`
+		} `json:"error"`
+	}
+	if err := json.Unmarshal(data, &r); err != nil {
+		return unavailable("queue.Delete", q.name, err)
+	}
+	switch {
+	case r.Success, r.Error != nil && (r.Error.Code == noMessage || r.Error.Code == 10057): // 10057: sequence not found
+		return nil
+	case r.Error != nil && r.Error.Code == notFound:
+		return q.streamError("queue.Delete", errors.New("stream not found"))
+	case r.Error != nil:
+		return unavailable("queue.Delete", q.name, fmt.Errorf("%s (%d)", r.Error.Message, r.Error.Code))
+	default:
+		return unavailable("queue.Delete", q.name, fmt.Errorf("answer without success: %.100s", data))
+	}
+}
+
+// Visibility is one change of ChangeVisibility.
+type Visibility struct {
+	Handle  string
+	Timeout time.Duration // 0 to MaxVisibility
+}
+
+// ChangeVisibility makes messages visible after a time counted from now; one
+// result for each. Zero is at once. It works with an older handle of the same
+// message and on a message that has become visible again. A message that does
+// not exist any more is Invalid, code InvalidParameterValue, and so is a time that
+// ends more than MaxVisibility after the receive that the handle is from. In a
+// FIFO queue so is a message whose visibility timeout has passed.
+func (q *Queue) ChangeVisibility(ctx context.Context, changes []Visibility) []error {
+	if q.fifo != nil {
+		return q.fifo.changeVisibility(ctx, changes)
+	}
+	handles := make([]string, len(changes))
+	for i, c := range changes {
+		handles[i] = c.Handle
+	}
+	errs, receipts, w := q.openHandles(ctx, handles)
+	if w == nil {
+		return errs
+	}
+	now := time.Now()
+	var reqs []request
+	var index []int
+	for i, c := range changes {
+		if errs[i] == nil && c.Timeout > 0 && now.Add(c.Timeout).After(receipts[i].received.Add(MaxVisibility+time.Second)) {
+			errs[i] = tooLongHidden(c.Timeout)
+		}
+		if errs[i] != nil {
+			continue
+		}
+		// The consumer confirms a NAK of a message that is gone just the same, so
+		// the stream is asked too. Both go out together, in this order.
+		reqs = append(reqs,
+			request{subject: q.ackSubject(receipts[i]), data: nak(c.Timeout)},
+			request{subject: "$JS.API.DIRECT.GET.q_" + q.id, data: []byte(`{"seq":` + strconv.FormatUint(receipts[i].stream, 10) + `}`)},
+		)
+		index = append(index, i)
+	}
+	answers := w.exchange(ctx, reqs, answerTimeout)
+	for j, i := range index {
+		claimed, got := answers[2*j], answers[2*j+1]
+		switch {
+		case claimed.err != nil:
+			errs[i] = unavailable("queue.ChangeVisibility", q.name, claimed.err)
+		case noResponders(claimed.msg):
+			errs[i] = q.streamError("queue.ChangeVisibility", nats.ErrNoResponders)
+		case got.err == nil && got.msg.Header.Get("Status") == "404":
+			errs[i] = notThere(changes[i].Handle)
+		default:
+			q.rehidden(receipts[i], now.Add(changes[i].Timeout))
+		}
+	}
+	return errs
+}
+
+// openHandles reads the handles and finds the connection. A nil wire means that
+// errs says all there is to say.
+func (q *Queue) openHandles(ctx context.Context, handles []string) (errs []error, receipts []receipt, w *wire) {
+	errs, receipts = make([]error, len(handles)), make([]receipt, len(handles))
+	all := q.finishCreate(ctx)
+	if all == nil && q.record.Load().State == stateDeleted {
+		all = missing(q.name)
+	}
+	if all == nil {
+		w, all = q.svc.connection(ctx, q.space)
+	}
+	for i, h := range handles {
+		if all != nil {
+			errs[i] = all
+			continue
+		}
+		receipts[i], errs[i] = q.svc.sealer.open(q.id, h)
+	}
+	if all != nil {
+		return errs, receipts, nil
+	}
+	return errs, receipts, w
+}
+
+// left notes that a message is gone, wherever it was handed out.
+func (q *Queue) left(r receipt) {
+	q.flight.forget(r.stream)
+	if r.holder != q.svc.ledger.me {
+		q.svc.ledger.tell(q, r, time.Time{})
+	}
+	q.svc.ledger.change()
+}
+
+// rehidden notes a new deadline of a message, wherever it was handed out.
+func (q *Queue) rehidden(r receipt, until time.Time) {
+	if r.holder == q.svc.ledger.me {
+		q.flight.move(r.stream, until)
+	} else {
+		q.svc.ledger.tell(q, r, until)
+	}
+	q.svc.ledger.change()
+}
+
+func tooLongHidden(timeout time.Duration) error {
+	return &mnq.Error{
+		Kind: mnq.Invalid, Code: "InvalidParameterValue", Op: "queue.ChangeVisibility", Field: "VisibilityTimeout",
+		Msg: fmt.Sprintf("Value %d for parameter VisibilityTimeout is invalid. Reason: "+
+			"Total VisibilityTimeout for the message is beyond the limit [43200 seconds]", int64(timeout/time.Second)),
+	}
+}
+
+func notThere(handle string) error {
+	return &mnq.Error{
+		Kind: mnq.Invalid, Code: "InvalidParameterValue", Op: "queue.ChangeVisibility", Field: "ReceiptHandle",
+		Msg: "Value " + clip(handle) + " for parameter ReceiptHandle is invalid. Reason: Message does not exist or is not available for visibility timeout change.",
+	}
+}

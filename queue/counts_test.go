@@ -1,0 +1,170 @@
+package queue
+
+import (
+	"testing"
+	"time"
+)
+
+func TestCountsOfSeveralProcesses(t *testing.T) {
+	t.Parallel()
+
+	t.Run("AgreeOnWhatIsHidden", func(t *testing.T) {
+		virtual(t, func(t *testing.T, b *bundle) {
+			a := b.create("q", nil)
+			b.process()
+			other := b.queue(1, "q")
+			send(t, a, "1", "2", "3", "4")
+			mine := receive(t, a, Receive{Max: 2, Visibility: 20 * time.Second})
+			theirs := receive(t, other, Receive{Max: 2, Visibility: 40 * time.Second})
+			time.Sleep(time.Second)
+			wantCounts(t, a, Counts{InFlight: 4})
+			wantCounts(t, other, Counts{InFlight: 4})
+
+			remove(t, other, mine[0]) // at another process than the one that received it
+			remove(t, a, theirs[0])
+			time.Sleep(time.Second)
+			wantCounts(t, a, Counts{InFlight: 2})
+			wantCounts(t, other, Counts{InFlight: 2})
+
+			time.Sleep(20 * time.Second)
+			wantCounts(t, a, Counts{Visible: 1, InFlight: 1})
+			wantCounts(t, other, Counts{Visible: 1, InFlight: 1})
+			if err := a.ChangeVisibility(t.Context(), []Visibility{{theirs[1].Handle, 0}})[0]; err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+			wantCounts(t, a, Counts{Visible: 2})
+			wantCounts(t, other, Counts{Visible: 2})
+		})
+	})
+	t.Run("FollowADeadlineMovedElsewhere", func(t *testing.T) {
+		virtual(t, func(t *testing.T, b *bundle) {
+			a := b.create("q", nil)
+			b.process()
+			other := b.queue(1, "q")
+			send(t, a, "1")
+			m := receive(t, a, Receive{Max: 1, Visibility: 10 * time.Second})[0]
+			for range 3 { // a heartbeat that a load balancer spreads
+				time.Sleep(5 * time.Second)
+				for _, q := range []*Queue{other, a} {
+					if err := q.ChangeVisibility(t.Context(), []Visibility{{m.Handle, 20 * time.Second}})[0]; err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			time.Sleep(15 * time.Second)
+			wantCounts(t, a, Counts{InFlight: 1})
+			wantCounts(t, other, Counts{InFlight: 1})
+			remove(t, other, m)
+			send(t, a, "2")
+			receive(t, other, Receive{Max: 1, Visibility: 0})
+			time.Sleep(time.Second)
+			wantCounts(t, a, Counts{Visible: 1})
+			wantCounts(t, other, Counts{Visible: 1})
+		})
+	})
+	t.Run("SurviveARestart", func(t *testing.T) {
+		virtual(t, func(t *testing.T, b *bundle) {
+			q := b.create("q", nil)
+			send(t, q, "1", "2", "3", "4", "5")
+			got := receive(t, q, Receive{Max: 3, Visibility: time.Minute})
+			receive(t, q, Receive{Max: 1, Visibility: 10 * time.Second})
+			time.Sleep(time.Second)
+			b.restart()
+			q = b.queue(0, "q")
+			wantCounts(t, q, Counts{Visible: 1, InFlight: 4})
+			time.Sleep(10 * time.Second)
+			wantCounts(t, q, Counts{Visible: 2, InFlight: 3})
+			remove(t, q, got[0]) // with a handle of the process that has ended
+			if err := q.ChangeVisibility(t.Context(), []Visibility{{got[1].Handle, 0}})[0]; err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+			wantCounts(t, q, Counts{Visible: 3, InFlight: 1})
+			time.Sleep(time.Minute)
+			wantCounts(t, q, Counts{Visible: 4})
+		})
+	})
+	t.Run("KnowTheFirstReceive", func(t *testing.T) {
+		virtual(t, func(t *testing.T, b *bundle) {
+			a := b.create("q", nil)
+			b.process()
+			send(t, a, "1")
+			first := receive(t, a, Receive{Max: 1, Visibility: 10 * time.Second})[0]
+			time.Sleep(time.Minute)
+			again := receive(t, b.queue(1, "q"), now)[0]
+			if !again.FirstReceived.Equal(first.FirstReceived.Truncate(time.Millisecond)) || again.ReceiveCount != 2 {
+				t.Errorf("%v, first %v", again, first)
+			}
+		})
+	})
+	t.Run("TellTheOldest", func(t *testing.T) {
+		virtual(t, func(t *testing.T, b *bundle) {
+			q := b.create("q", nil)
+			c, err := q.Counts(t.Context())
+			if err != nil || !c.Oldest.IsZero() {
+				t.Fatal(c, err)
+			}
+			at := time.Now()
+			send(t, q, "1")
+			time.Sleep(time.Minute)
+			send(t, q, "2")
+			if c, err = q.Counts(t.Context()); err != nil || c.Oldest.Sub(at).Abs() > time.Second {
+				t.Fatal(c, err)
+			}
+			m := receive(t, q, Receive{Max: 1, Visibility: -1})
+			remove(t, q, m...)
+			if c, err = q.Counts(t.Context()); err != nil || c.Oldest.Sub(at) < time.Minute {
+				t.Fatal(c, err)
+			}
+		})
+	})
+}
+
+func TestLimitsOfReceiving(t *testing.T) {
+	t.Parallel()
+
+	t.Run("OverLimitWhenTooManyAreInFlight", func(t *testing.T) {
+		virtual(t, func(t *testing.T, b *bundle) {
+			b.services[0].maxInFlight = 5
+			q := b.create("q", nil)
+			send(t, q, "1", "2", "3", "4", "5", "6", "7")
+			var got []Message
+			for len(got) < 5 {
+				got = append(got, receive(t, q, Receive{Max: 3, Visibility: time.Minute})...)
+			}
+			_, err := q.Receive(t.Context(), now)
+			wantCode(t, err, "OverLimit")
+			begun := time.Now()
+			wantBodies(t, receive(t, q, Receive{Max: 1, Wait: 3 * time.Second, Visibility: -1}))
+			if time.Since(begun) < 3*time.Second {
+				t.Error("the long poll did not wait")
+			}
+			remove(t, q, got[0])
+			wantBodies(t, receive(t, q, Receive{Max: 1, Wait: time.Second, Visibility: -1}), "6")
+		})
+	})
+	t.Run("TwelveHoursFromTheReceive", func(t *testing.T) {
+		virtual(t, func(t *testing.T, b *bundle) {
+			q := b.create("q", nil)
+			send(t, q, "1")
+			m := receive(t, q, Receive{Max: 1, Visibility: time.Hour})[0]
+			change := func(d time.Duration) error {
+				return q.ChangeVisibility(t.Context(), []Visibility{{m.Handle, d}})[0]
+			}
+			if err := change(MaxVisibility); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(11 * time.Hour)
+			wantCode(t, change(2*time.Hour), "InvalidParameterValue")
+			if err := change(time.Hour); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(2 * time.Hour)
+			wantCode(t, change(time.Second), "InvalidParameterValue")
+			if err := change(0); err != nil {
+				t.Errorf("it may be given back at any time: %v", err)
+			}
+		})
+	})
+}

@@ -1,0 +1,259 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/openmnq/mnq"
+)
+
+// verdict is what a receipt handle is worth.
+type verdict int
+
+const (
+	current  verdict = iota // its delivery holds the message
+	outdated                // its visibility timeout has passed, or somebody else has received the message
+	deleted                 // the message does not exist any more
+)
+
+// judge says what a receipt is worth now, and under which lease. The index
+// answers for deliveries that it knows; otherwise the stream is asked.
+func (f *fifo) judge(ctx context.Context, w *wire, x *index, r fifoReceipt, now time.Time) (verdict, lease, error) {
+	for asked := false; ; asked = true {
+		l, exists := x.lookup(r.group, r.seq)
+		c, claimed := l.find(r.seq)
+		switch known := claimed && c.token == r.token; {
+		case !exists:
+			return deleted, l, nil
+		case known && !c.over(x.self).After(now):
+			return outdated, l, nil
+		case known:
+			return current, l, nil
+		case asked:
+			a := w.exchange(ctx, []request{f.q.getRequest(fmt.Sprintf(`{"seq":%d}`, r.seq))}, answerTimeout)
+			rec, err := f.q.got("queue.handle", a[0])
+			if err == nil && rec == nil {
+				x.gone(r.group, r.seq)
+				return deleted, l, nil
+			}
+			return outdated, l, err
+		}
+		if err := f.catchUp(ctx, w, x, []hash{r.group}); err != nil {
+			return outdated, l, err
+		}
+	}
+}
+
+// openAll reads handles and finds what is needed to act on them. A nil index
+// means that errs says all there is to say.
+func (f *fifo) openAll(ctx context.Context, handles []string) (errs []error, receipts []fifoReceipt, w *wire, x *index) {
+	errs, receipts = make([]error, len(handles)), make([]fifoReceipt, len(handles))
+	all := f.q.finishCreate(ctx)
+	if all == nil && f.q.record.Load().State == stateDeleted {
+		all = missing(f.q.name)
+	}
+	for i, h := range handles {
+		if receipts[i], errs[i] = f.q.svc.sealer.openFIFO(f.q.id, h); all != nil {
+			errs[i] = all
+		}
+	}
+	if all != nil {
+		return errs, nil, nil, nil
+	}
+	w, all = f.q.svc.connection(ctx, f.q.space)
+	if all == nil {
+		x, all = f.index(ctx, w)
+	}
+	if all != nil {
+		for i := range errs {
+			errs[i] = all
+		}
+		return errs, nil, nil, nil
+	}
+	return errs, receipts, w, x
+}
+
+// delete removes messages as [Queue.DeleteMessages] says.
+func (f *fifo) delete(ctx context.Context, handles []string) []error {
+	errs, receipts, w, x := f.openAll(ctx, handles)
+	if x == nil {
+		return errs
+	}
+	var good []fifoReceipt
+	var at []int
+	for i, r := range receipts {
+		if errs[i] == nil {
+			good, at = append(good, r), append(at, i)
+		}
+	}
+	for j, err := range f.bury(ctx, w, x, good) {
+		if errs[at[j]] = err; errors.Is(err, errOutdated) {
+			errs[at[j]] = expiredHandle(handles[at[j]])
+		}
+	}
+	return errs
+}
+
+var errOutdated = errors.New("the delivery is over")
+
+// bury puts tombstones in the messages' places, each on the condition that the
+// lease which the receipt belongs to is still the group's: a process that was
+// paused in between deletes nothing that somebody else has received meanwhile.
+func (f *fifo) bury(ctx context.Context, w *wire, x *index, receipts []fifoReceipt) []error {
+	errs := make([]error, len(receipts))
+	open := make([]int, len(receipts))
+	for i := range open {
+		open[i] = i
+	}
+	for range maxRaces {
+		now, r := time.Now(), f.q.record.Load()
+		var reqs []request
+		var at []int
+		for _, i := range open {
+			v, l, err := f.judge(ctx, w, x, receipts[i], now)
+			switch errs[i] = err; {
+			case err != nil || v == deleted:
+			case v == outdated:
+				errs[i] = errOutdated
+			default:
+				req := r.tombstone(receipts[i], now)
+				maps.Copy(req.header, compareAndSet(r.leaseSubject(receipts[i].group), l.seq))
+				reqs, at = append(reqs, req), append(at, i)
+			}
+		}
+		open = nil
+		stale := map[hash]bool{}
+		for j, a := range w.exchange(ctx, reqs, answerTimeout) {
+			i := at[j]
+			_, err := f.q.written("queue.Delete", a)
+			switch {
+			case err == nil:
+				x.gone(receipts[i].group, receipts[i].seq)
+			case errors.Is(err, errRefused):
+				open, stale[receipts[i].group] = append(open, i), true
+			default:
+				errs[i] = err
+			}
+		}
+		if len(open) == 0 {
+			return errs
+		}
+		keys := make([]hash, 0, len(stale))
+		for k := range stale {
+			keys = append(keys, k)
+		}
+		if err := f.catchUp(ctx, w, x, keys); err != nil {
+			for _, i := range open {
+				errs[i] = err
+			}
+			return errs
+		}
+	}
+	for _, i := range open {
+		errs[i] = unavailable("queue.Delete", f.q.name, errors.New("too many others change the group"))
+	}
+	return errs
+}
+
+// buryYoung puts tombstones in the places of messages that a purge removes.
+func (f *fifo) buryYoung(ctx context.Context, w *wire, seqs []uint64) error {
+	const atOnce = 256
+	now := time.Now()
+	for len(seqs) > 0 {
+		n := min(atOnce, len(seqs))
+		reqs := make([]request, n)
+		for i, seq := range seqs[:n] {
+			reqs[i] = f.q.getRequest(fmt.Sprintf(`{"seq":%d}`, seq))
+		}
+		var stones []request
+		for _, a := range w.exchange(ctx, reqs, answerTimeout) {
+			rec, err := f.q.got("queue.Purge", a)
+			if err != nil {
+				return err
+			}
+			if rec == nil {
+				continue
+			}
+			if kind, p, ok := parseSubject(rec.subject); ok && kind == 'f' && rec.header.Get(headGone) == "" {
+				r := fifoReceipt{seq: rec.seq, sent: rec.sent, id: p.id, dedup: p.dedup, group: p.group}
+				stones = append(stones, f.q.record.Load().tombstone(r, now))
+			}
+		}
+		for _, a := range w.exchange(ctx, stones, answerTimeout) {
+			if _, err := f.q.written("queue.Purge", a); err != nil {
+				return err
+			}
+		}
+		seqs = seqs[n:]
+	}
+	return nil
+}
+
+// changeVisibility does as [Queue.ChangeVisibility] says, with one write for
+// each group.
+func (f *fifo) changeVisibility(ctx context.Context, changes []Visibility) []error {
+	handles := make([]string, len(changes))
+	for i, c := range changes {
+		handles[i] = c.Handle
+	}
+	errs, receipts, w, x := f.openAll(ctx, handles)
+	if x == nil {
+		return errs
+	}
+	now := time.Now()
+	byGroup := map[hash][]int{}
+	var keys []hash
+	for i, r := range receipts {
+		if errs[i] != nil {
+			continue
+		}
+		v, l, err := f.judge(ctx, w, x, r, now)
+		c, _ := l.find(r.seq)
+		switch {
+		case err != nil:
+			errs[i] = err
+		case v == deleted:
+			errs[i] = notThere(changes[i].Handle)
+		case v == outdated:
+			errs[i] = expiredHandle(changes[i].Handle)
+		case now.Add(changes[i].Timeout).Sub(c.since) > MaxVisibility:
+			errs[i] = invalid("InvalidParameterValue", "VisibilityTimeout",
+				fmt.Sprintf("Value %d for parameter VisibilityTimeout is invalid. Reason: Total VisibilityTimeout for the message is beyond the limit [43200 seconds]", changes[i].Timeout/time.Second))
+		default:
+			if byGroup[r.group] == nil {
+				keys = append(keys, r.group)
+			}
+			byGroup[r.group] = append(byGroup[r.group], i)
+		}
+	}
+	failed, err := f.rewrite(ctx, w, x, keys, func(k hash, l lease) (lease, bool) {
+		changed := false
+		for _, i := range byGroup[k] {
+			c, ok := l.find(receipts[i].seq)
+			if errs[i] = nil; !ok || c.token != receipts[i].token {
+				errs[i] = expiredHandle(changes[i].Handle)
+				continue
+			}
+			l, changed = l.with(c.hide(now, changes[i].Timeout, x.self)), true
+		}
+		return l, changed
+	})
+	for k, is := range byGroup {
+		for _, i := range is {
+			if errs[i] == nil {
+				errs[i] = errors.Join(err, failed[k])
+			}
+		}
+	}
+	return errs
+}
+
+func expiredHandle(handle string) error {
+	return &mnq.Error{
+		Kind: mnq.Invalid, Code: "InvalidParameterValue", Op: "queue.handle", Field: "ReceiptHandle",
+		Msg: "Value " + handle + " for parameter ReceiptHandle is invalid. Reason: The receipt handle has expired.",
+	}
+}

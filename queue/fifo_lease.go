@@ -1,0 +1,201 @@
+package queue
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"slices"
+	"time"
+)
+
+// token names one delivery of one message. A receipt handle is good as long as
+// the lease of its group says the same.
+type token [8]byte
+
+// claim is what a group's lease says about one message: how often and when it was
+// received, by which delivery, and until when it is hidden.
+type claim struct {
+	seq   uint64
+	count uint32
+	owner uint32 // of the process whose clock set until
+	first time.Time
+	since time.Time // of this delivery
+	until time.Time // zero: visible
+	token token
+}
+
+// lease is the state of one message group, a record in the stream that changes
+// only by compare-and-set. It has a claim for each message that was ever received,
+// in order; those of deleted messages are dropped at the next change.
+//
+// A message is received only when it is among the first ten of its group, and
+// deletions bring it further to the front, so there are never more claims than
+// that on messages that exist.
+type lease struct {
+	seq    uint64 // of the record; 0: there is none
+	claims []claim
+}
+
+// clockSlack is added to deadlines that another process's clock has set.
+const clockSlack = time.Second
+
+// over reports when the claim ends, as far as the process self can tell.
+func (c claim) over(self uint32) time.Time {
+	if c.until.IsZero() || c.owner == self {
+		return c.until
+	}
+	return c.until.Add(clockSlack)
+}
+
+func (l lease) find(seq uint64) (claim, bool) {
+	i, ok := slices.BinarySearchFunc(l.claims, seq, func(c claim, seq uint64) int {
+		switch {
+		case c.seq < seq:
+			return -1
+		case c.seq > seq:
+			return 1
+		}
+		return 0
+	})
+	if !ok {
+		return claim{}, false
+	}
+	return l.claims[i], true
+}
+
+// with returns the lease with c in the place of what it said about the message.
+func (l lease) with(c claim) lease {
+	out := slices.DeleteFunc(slices.Clone(l.claims), func(o claim) bool { return o.seq == c.seq })
+	i, _ := slices.BinarySearchFunc(out, c.seq, func(o claim, seq uint64) int {
+		if o.seq < seq {
+			return -1
+		}
+		return 1
+	})
+	return lease{seq: l.seq, claims: slices.Insert(out, i, c)}
+}
+
+// without drops the claims for which gone is true.
+func (l lease) without(gone func(seq uint64) bool) lease {
+	return lease{seq: l.seq, claims: slices.DeleteFunc(slices.Clone(l.claims), func(c claim) bool { return gone(c.seq) })}
+}
+
+const (
+	leaseVersion = 1
+	claimSize    = 8 + 4 + 4 + 8 + 8 + 8 + 8
+)
+
+// encode writes the claims as one header value.
+func (l lease) encode() string {
+	b := make([]byte, 1, 1+len(l.claims)*claimSize)
+	b[0] = leaseVersion
+	for _, c := range l.claims {
+		b = binary.BigEndian.AppendUint64(b, c.seq)
+		b = binary.BigEndian.AppendUint32(b, c.count)
+		b = binary.BigEndian.AppendUint32(b, c.owner)
+		for _, t := range [...]time.Time{c.first, c.since, c.until} {
+			b = binary.BigEndian.AppendUint64(b, uint64(nanos(t))) //nolint:gosec // read back as int64
+		}
+		b = append(b, c.token[:]...)
+	}
+	return base64.RawStdEncoding.EncodeToString(b)
+}
+
+// decodeLease reads what encode wrote in the record seq. Anything else is errDamaged.
+func decodeLease(seq uint64, s string) (lease, error) {
+	b, err := base64.RawStdEncoding.DecodeString(s)
+	if err != nil || len(b) == 0 || b[0] != leaseVersion || (len(b)-1)%claimSize != 0 {
+		return lease{}, errDamaged
+	}
+	l := lease{seq: seq}
+	for b = b[1:]; len(b) > 0; b = b[claimSize:] {
+		c := claim{
+			seq: binary.BigEndian.Uint64(b), count: binary.BigEndian.Uint32(b[8:]), owner: binary.BigEndian.Uint32(b[12:]),
+			first: moment(b[16:]), since: moment(b[24:]), until: moment(b[32:]),
+		}
+		copy(c.token[:], b[40:])
+		if n := len(l.claims); n > 0 && l.claims[n-1].seq >= c.seq {
+			return lease{}, errDamaged
+		}
+		l.claims = append(l.claims, c)
+	}
+	return l, nil
+}
+
+func nanos(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixNano()
+}
+
+func moment(b []byte) time.Time {
+	n := int64(binary.BigEndian.Uint64(b)) //nolint:gosec // written from an int64
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, n)
+}
+
+// waiting is one message of a group that has not been deleted.
+type waiting struct {
+	seq  uint64
+	sent int64 // when the stream took it, Unix nanoseconds
+}
+
+// rules are what a decision about a group depends on besides its state.
+type rules struct {
+	self      uint32
+	delay     time.Duration
+	retention time.Duration
+}
+
+// expired reports whether the message's retention is over.
+func (r rules) expired(m waiting, now time.Time) bool {
+	return now.UnixNano()-m.sent >= int64(r.retention)
+}
+
+// visibleAt is when the message can be received; in the past or zero: now.
+func (r rules) visibleAt(m waiting, l lease) time.Time {
+	if c, ok := l.find(m.seq); ok {
+		return c.over(r.self)
+	}
+	if r.delay == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, m.sent).Add(r.delay)
+}
+
+// available returns the messages of a group that can be received now: those from
+// its head up to the first that is hidden, at most n. A hidden message holds back
+// those behind it and not those before it.
+func (r rules) available(msgs []waiting, l lease, n int, now time.Time) []waiting {
+	for i, m := range msgs[:min(n, len(msgs))] {
+		if r.visibleAt(m, l).After(now) {
+			return msgs[:i]
+		}
+	}
+	return msgs[:min(n, len(msgs))]
+}
+
+// take returns the lease after the messages have been received at now.
+func (r rules) take(l lease, msgs []waiting, now time.Time, visibility time.Duration, newToken func() token) lease {
+	for _, m := range msgs {
+		c, ok := l.find(m.seq)
+		if !ok {
+			c = claim{seq: m.seq, first: now}
+		}
+		c.count++
+		c.token, c.since = newToken(), now
+		l = l.with(c.hide(now, visibility, r.self))
+	}
+	return l
+}
+
+// hide ends the claim after d, counted from now.
+func (c claim) hide(now time.Time, d time.Duration, self uint32) claim {
+	c.owner, c.until = self, time.Time{}
+	if d > 0 {
+		c.until = now.Add(d)
+	}
+	return c
+}

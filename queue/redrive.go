@@ -1,0 +1,237 @@
+package queue
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/openmnq/mnq"
+)
+
+// Moving a message from one queue to another is two writes: it is stored there,
+// then removed here. Three rules make it happen exactly once, whoever dies when:
+//
+//   - it is stored on a subject that names where it comes from, and only if nothing
+//     is there yet, so that while the copy exists no second one is made;
+//   - the copy is handed out only after the original has been removed, so that when
+//     the copy is deleted there is nothing left to move again;
+//   - the original is removed only after the copy has been stored.
+
+// origin is the place of a message before it was moved: a queue's incarnation and
+// the sequence in its stream.
+type origin struct {
+	queue string
+	seq   uint64
+}
+
+// originOf reads the subject of a moved message; zero for any other.
+func originOf(subject string) origin {
+	t := strings.Split(subject, ".")
+	if len(t) != 6 || t[2] != "r" || t[3] != "m" {
+		return origin{}
+	}
+	seq, err := strconv.ParseUint(t[5], 10, 64)
+	if err != nil {
+		return origin{}
+	}
+	return origin{t[4], seq}
+}
+
+// remove is the request that takes the message out of its place.
+func (o origin) remove() request {
+	return request{
+		subject: "$JS.API.STREAM.MSG.DELETE.q_" + o.queue,
+		data:    []byte(`{"no_erase":true,"seq":` + strconv.FormatUint(o.seq, 10) + `}`),
+	}
+}
+
+// originalGone reads the answer to remove: nil means that the message is not there
+// any more, be it that the whole queue is gone.
+func originalGone(a answer) error {
+	if a.err != nil {
+		return a.err
+	}
+	if noResponders(a.msg) {
+		return nats.ErrNoResponders
+	}
+	const noMessage, noSequence, noStream = 10037, 10057, 10059
+	var r struct {
+		Success bool `json:"success"`
+		Error   *struct {
+			Code    int    `json:"err_code"`
+			Message string `json:"description"`
+		} `json:"error"`
+	}
+	if err := json.Unmarshal(a.msg.Data, &r); err != nil {
+		return err
+	}
+	if r.Success || r.Error != nil && (r.Error.Code == noMessage || r.Error.Code == noSequence || r.Error.Code == noStream) {
+		return nil
+	}
+	if r.Error == nil {
+		return errors.New("no answer to the removal")
+	}
+	return errors.New(r.Error.Message)
+}
+
+// put is the request that stores a message which comes from elsewhere. It may be
+// repeated. A message that was sent at since ends its life here as if it had been
+// here all the time; the zero time starts a new life.
+func (q *Queue) put(m stored, from origin, since time.Time) request {
+	r := q.record.Load()
+	req := request{
+		subject: r.moved(from), data: m.encode(),
+		header: nats.Header{"Nats-Expected-Last-Subject-Sequence": {"0"}},
+	}
+	if !since.IsZero() {
+		left := r.Settings.seconds(attrRetention) - time.Since(since)
+		req.header["Nats-TTL"] = []string{strconv.FormatInt(max(1, int64(left/time.Second)), 10)}
+	}
+	return req
+}
+
+// putDone reads the answer to put. A copy that is there already is as good as one
+// just stored.
+func (q *Queue) putDone(a answer) error {
+	err := q.stored(a)
+	if _, refused := errors.AsType[*sequenceError](err); refused {
+		return nil
+	}
+	return err
+}
+
+// sequenceError is the refusal of a write that expected another state.
+type sequenceError struct{ text string }
+
+func (e *sequenceError) Error() string { return e.text }
+
+// bury sends the deliveries that have been received too often to the dead-letter
+// queue and returns the others. When that queue is gone, full or does not answer,
+// they stay here, hidden for a while that grows with each try.
+func (q *Queue) bury(ctx context.Context, w *wire, taken []delivery) []delivery {
+	p, ok := q.record.Load().Settings.redrive()
+	if !ok {
+		return taken
+	}
+	var alive, dead []delivery
+	for _, d := range taken {
+		if q.flight.received(d.receipt) > p.Receives {
+			dead = append(dead, d)
+		} else {
+			alive = append(alive, d)
+		}
+	}
+	if len(dead) == 0 {
+		return taken
+	}
+	// What the receiver has been given to see so far is its own business; the dead
+	// are moved even when it goes away.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTimeout)
+	defer cancel()
+	stay, err := q.moveDead(ctx, w, p, dead)
+	if err != nil {
+		q.svc.log.WarnContext(ctx, "dead letters stay in their queue", "queue", q.name, "namespace_id", q.space.id, "count", len(stay), "error", err)
+	}
+	for _, d := range stay {
+		if err := w.nc.Publish(q.ackSubject(d.receipt), nak(patience(int(d.count)-p.Receives))); err != nil {
+			break // the connection is gone; ackWait does it
+		}
+	}
+	return alive
+}
+
+// patience is how long a message waits that could not be moved the n-th time.
+func patience(n int) time.Duration {
+	return time.Second << min(max(n-1, 0), 6)
+}
+
+// moveDead stores dead letters in the queue of the policy and removes them here. It
+// returns those that must stay, and why.
+func (q *Queue) moveDead(ctx context.Context, w *wire, p redrivePolicy, dead []delivery) (stay []delivery, err error) {
+	target, err := parseARN(p.Target)
+	if err != nil {
+		return dead, err
+	}
+	to := q.svc.lookup(q.space.id, target.name)
+	if to == nil || to.record.Load().State != stateActive {
+		return dead, &mnq.Error{Kind: mnq.NotFound, Op: "queue.redrive", Resource: target.name, Msg: "the dead-letter queue does not exist"}
+	}
+	q.learnFirst(ctx, dead)
+	source := target.named(q.name).String()
+	reqs, moving := make([]request, 0, len(dead)), make([]delivery, 0, len(dead))
+	for _, d := range dead {
+		m, bad := decodeStored(d.data)
+		if bad != nil {
+			stay, err = append(stay, d), errors.Join(err, bad)
+			continue
+		}
+		m = m.buried(source, uint64(d.count)-1, q.flight.firstReceived(d.stream, m.first)) // nobody sees this delivery
+		reqs, moving = append(reqs, to.put(m, origin{q.id, d.stream}, m.sentAt)), append(moving, d)
+	}
+	done := moving[:0:0]
+	for i, a := range w.exchange(ctx, reqs, answerTimeout) {
+		if refused := to.putDone(a); refused != nil {
+			stay, err = append(stay, moving[i]), errors.Join(err, refused)
+			continue
+		}
+		done = append(done, moving[i])
+	}
+	to.lastSend.Store(time.Now().UnixNano())
+	return stay, errors.Join(err, q.finishMove(ctx, w, done))
+}
+
+// buried is the message as it lies in its dead-letter queue, after so many more
+// receives.
+func (m stored) buried(source string, receives uint64, first time.Time) stored {
+	m.source, m.first = source, first
+	m.received += receives
+	return m
+}
+
+// finishMove removes the originals of messages whose copies are stored. What cannot
+// be removed now is removed by whoever receives it next, here or there.
+func (q *Queue) finishMove(ctx context.Context, w *wire, done []delivery) (err error) {
+	reqs := make([]request, len(done))
+	for i, d := range done {
+		reqs[i] = request{subject: q.ackSubject(d.receipt), data: []byte("+ACK")}
+	}
+	var silent []request
+	for i, a := range w.exchange(ctx, reqs, ackTimeout) {
+		q.flight.forget(done[i].stream)
+		if a.err != nil || noResponders(a.msg) {
+			silent = append(silent, origin{q.id, done[i].stream}.remove())
+		}
+	}
+	for _, a := range w.exchange(ctx, silent, answerTimeout) {
+		err = errors.Join(err, originalGone(a))
+	}
+	return err
+}
+
+// DeadLetterSources returns the names of the namespace's queues whose
+// RedrivePolicy names this one, those after after in byte order, at most limit.
+// more says that there are others.
+func (q *Queue) DeadLetterSources(after string, limit int) (names []string, more bool) {
+	q.svc.mu.RLock()
+	for name, other := range q.space.queues {
+		if name > after && other.record.Load().State != stateDeleted && other.redrivesTo(q.name) {
+			names = append(names, name)
+		}
+	}
+	q.svc.mu.RUnlock()
+	return page(names, limit)
+}
+
+func (q *Queue) redrivesTo(name string) bool {
+	p, ok := q.record.Load().Settings.redrive()
+	if !ok {
+		return false
+	}
+	target, err := parseARN(p.Target)
+	return err == nil && target.name == name
+}

@@ -1,0 +1,198 @@
+package queue
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nuid"
+
+	"github.com/openmnq/mnq"
+)
+
+// Sent is the answer to an accepted message, which is durable by then.
+type Sent struct {
+	MessageID      string // UUID
+	SequenceNumber string // FIFO only
+}
+
+// SendResult is the outcome of one message of Send.
+type SendResult struct {
+	Sent
+	Err error
+}
+
+// MaxDelay is the longest DelaySeconds.
+const MaxDelay = 15 * time.Minute
+
+// Send stores messages, all at once. The result has one entry for each, in
+// order; an entry without error is durable. Errors: Invalid with code
+// InvalidParameterValue for a message that is too long, QuotaExceeded (OverLimit)
+// when the namespace's storage is full, NotFound, and Unavailable when nobody
+// knows whether the message was stored.
+func (q *Queue) Send(ctx context.Context, msgs []Send) []SendResult {
+	out := make([]SendResult, len(msgs))
+	fail := func(err error) []SendResult {
+		for i := range out {
+			if out[i].Err == nil {
+				out[i].Err = err
+			}
+		}
+		return out
+	}
+	r := q.record.Load()
+	if r.State != stateActive {
+		if r.State == stateDeleted {
+			return fail(missing(q.name))
+		}
+		if err := q.finishCreate(ctx); err != nil {
+			return fail(err)
+		}
+	}
+	if accepts := q.svc.cfg.Accepts; accepts != nil {
+		if err := accepts(ctx); err != nil {
+			return fail(err)
+		}
+	}
+	w, err := q.svc.connection(ctx, q.space)
+	if err != nil {
+		return fail(err)
+	}
+	bytes := int64(0)
+	for _, m := range msgs {
+		bytes += int64(m.size()) + overhead
+	}
+	if err := q.admit(ctx, w, bytes); err != nil {
+		return fail(err)
+	}
+	if q.fifo != nil {
+		q.fifo.send(ctx, w, msgs, out)
+		return out
+	}
+	now := time.Now()
+	limit := r.Settings.int(attrMaxSize)
+	reqs, index := make([]request, 0, len(msgs)), make([]int, 0, len(msgs))
+	for i, m := range msgs {
+		if int64(m.size()) > limit {
+			out[i].Err = tooLong(limit)
+			continue
+		}
+		s := newStored(m, now)
+		out[i].MessageID = s.id.String()
+		subject := r.ready()
+		if m.GroupID != "" {
+			subject = q.trackFor(ctx, w, m.GroupID)
+		}
+		reqs, index = append(reqs, q.publish(r, subject, delayOf(r, m), s)), append(index, i)
+	}
+	for j, a := range q.publishAll(ctx, w, reqs) {
+		out[index[j]].Err = a
+	}
+	q.lastSend.Store(time.Now().UnixNano())
+	return out
+}
+
+func delayOf(r *record, m Send) time.Duration {
+	if m.Delay != nil {
+		return *m.Delay
+	}
+	return r.Settings.seconds(attrDelay)
+}
+
+// publish is the request that stores one message: on the subject given, or as a
+// schedule that puts it there when its delay has passed.
+func (q *Queue) publish(r *record, subject string, delay time.Duration, s stored) request {
+	req := request{subject: subject, data: s.encode()}
+	if delay > 0 {
+		// One schedule a subject: a second one on it would replace the first.
+		req.subject = r.delayed(nuid.Next())
+		req.header = nats.Header{
+			"Nats-Schedule":        {"@at " + s.sentAt.Add(delay).UTC().Format(time.RFC3339Nano)},
+			"Nats-Schedule-Target": {subject},
+		}
+	}
+	if q.svc.cfg.Replicas > 1 {
+		// The answer may get lost with a leader, so the request must be repeatable.
+		if req.header == nil {
+			req.header = nats.Header{}
+		}
+		req.header["Nats-Msg-Id"] = []string{s.id.String()}
+	}
+	return req
+}
+
+// publishAll sends the requests and turns each answer into an error or nil. Where
+// requests are repeatable, those without an answer are sent again for a while.
+func (q *Queue) publishAll(ctx context.Context, w *wire, reqs []request) []error {
+	errs := make([]error, len(reqs))
+	open := make([]int, len(reqs))
+	for i := range open {
+		open[i] = i
+	}
+	tries := 1
+	if q.svc.cfg.Replicas > 1 {
+		tries = 4
+	}
+	for ; tries > 0 && len(open) > 0; tries-- {
+		batch := make([]request, len(open))
+		for j, i := range open {
+			batch[j] = reqs[i]
+		}
+		var again []int
+		for j, a := range w.exchange(ctx, batch, answerTimeout) {
+			i := open[j]
+			errs[i] = q.stored(a)
+			if mnq.KindOf(errs[i]) == mnq.Unavailable && errs[i] != nil && ctx.Err() == nil {
+				again = append(again, i)
+			}
+		}
+		open = again
+	}
+	return errs
+}
+
+// stored reads the server's answer to a publish.
+func (q *Queue) stored(a answer) error {
+	const op = "queue.Send"
+	if a.err != nil {
+		return unavailable(op, q.name, a.err)
+	}
+	if noResponders(a.msg) {
+		select {
+		case <-q.closed:
+			return missing(q.name)
+		default:
+			return unavailable(op, q.name, nats.ErrNoResponders)
+		}
+	}
+	var ack struct {
+		Stream string `json:"stream"`
+		Seq    uint64 `json:"seq"`
+		Error  *struct {
+			Code    int    `json:"err_code"`
+			Message string `json:"description"`
+		} `json:"error"`
+	}
+	if err := json.Unmarshal(a.msg.Data, &ack); err != nil {
+		return unavailable(op, q.name, err)
+	}
+	switch {
+	case ack.Error == nil && ack.Seq > 0:
+		return nil
+	case ack.Error == nil:
+		return unavailable(op, q.name, fmt.Errorf("answer without a sequence: %.100s", a.msg.Data))
+	case overQuotaCode(ack.Error.Code):
+		return storageFull(op, q.name, fmt.Errorf("%s (%d)", ack.Error.Message, ack.Error.Code))
+	case ack.Error.Code == 10071 || ack.Error.Code == 10164:
+		return &sequenceError{ack.Error.Message}
+	default:
+		return unavailable(op, q.name, fmt.Errorf("%s (%d)", ack.Error.Message, ack.Error.Code))
+	}
+}
+
+func tooLong(limit int64) error {
+	return invalid("InvalidParameterValue", "MessageBody",
+		fmt.Sprintf("One or more parameters are invalid. Reason: Message must be shorter than %d bytes.", limit))
+}
