@@ -1,0 +1,390 @@
+package aws
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/openmnq/mnq"
+	"github.com/openmnq/mnq/internal/service"
+	"github.com/openmnq/mnq/queue"
+	"github.com/openmnq/mnq/tenant"
+)
+
+const (
+	// maxBody bounds a request: a batch of 1 MiB may triple when a client escapes it.
+	maxBody = 4 << 20
+	// smallBody is what is read for anybody. A longer one is read for a known
+	// access key only, and for largeBodies requests at a time: what is kept in
+	// memory for unfinished requests must not depend on how many there are.
+	smallBody   = 64 << 10
+	largeBodies = 64
+	bodyWait    = 5 * time.Second // for one of the largeBodies places
+
+	defaultLongPolls = 20_000
+	giveBackTimeout  = 5 * time.Second
+
+	versionSQS = "Version=2012-11-05"
+	versionSNS = "Version=2010-03-31"
+)
+
+// Config says what the front door serves.
+type Config struct {
+	Directory *tenant.Directory // whose access keys are accepted
+	Queues    *queue.Service
+
+	// PublicURL begins every queue URL that is handed out, such as
+	// "https://mq.example.com"; it may have a path. Empty: scheme and Host of the
+	// request at hand. Forwarding headers are never read.
+	PublicURL string
+
+	Region string // of this installation
+
+	// StrictRegion refuses signatures for other regions than Region. By default
+	// any well-formed region is accepted, because clients are often set up oddly.
+	StrictRegion bool
+
+	// Lookup returns what an access key opens in the region it was signed for.
+	// Default: Directory.Principal, in whatever region.
+	Lookup func(ctx context.Context, accessKey, region string) (mnq.Principal, error)
+
+	// SkipSignature takes every request for what it says it is, also one without a
+	// signature, whose region is then Region. For local development only.
+	SkipSignature bool
+
+	// MaxLongPolls is how many ReceiveMessage calls may wait at once; more answer
+	// RequestThrottled. Default 20000.
+	MaxLongPolls int
+
+	Now func() time.Time // default time.Now
+	Log *slog.Logger     // default: none
+}
+
+// Handler serves SQS on any path: POST / for both protocols, GET with an Action,
+// and both on /{account}/{queue}. It is safe for concurrent use.
+type Handler struct {
+	cfg      Config
+	base     string // PublicURL without a slash at the end
+	basePath string // its path
+	verifier verifier
+	owner    func(account string) (mnq.Namespace, error)
+	polls    atomic.Int64
+	large    chan struct{} // a token for each request with a large body
+}
+
+// New returns a handler.
+func New(cfg Config) (*Handler, error) {
+	if cfg.Directory == nil || cfg.Queues == nil {
+		return nil, &mnq.Error{Kind: mnq.Internal, Op: "aws.New", Msg: "Directory and Queues are required"}
+	}
+	if cfg.Lookup == nil {
+		cfg.Lookup = func(_ context.Context, accessKey, _ string) (mnq.Principal, error) {
+			return cfg.Directory.Principal(accessKey)
+		}
+	}
+	h, err := newHandler(cfg)
+	if err != nil {
+		return nil, err
+	}
+	h.owner = cfg.Directory.NamespaceByAccount
+	return h, nil
+}
+
+func newHandler(cfg Config) (*Handler, error) {
+	cfg.MaxLongPolls = cmp.Or(cfg.MaxLongPolls, defaultLongPolls)
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	h := &Handler{
+		cfg: cfg, verifier: verifier{lookup: cfg.Lookup, now: cfg.Now}, large: make(chan struct{}, largeBodies),
+	}
+	if cfg.StrictRegion {
+		if !wellFormedRegion(cfg.Region) {
+			return nil, &mnq.Error{Kind: mnq.Invalid, Op: "aws.New", Field: "Region", Msg: "StrictRegion needs a region"}
+		}
+		h.verifier.region = cfg.Region
+	}
+	if cfg.PublicURL != "" {
+		h.base = strings.TrimRight(cfg.PublicURL, "/")
+		_, rest, ok := strings.Cut(h.base, "://")
+		if !ok || rest == "" {
+			return nil, &mnq.Error{Kind: mnq.Invalid, Op: "aws.New", Field: "PublicURL", Msg: "the public URL must begin with http:// or https:// and a host"}
+		}
+		if i := strings.IndexByte(rest, '/'); i >= 0 {
+			h.basePath = rest[i:]
+		}
+	}
+	return h, nil
+}
+
+// ServeHTTP answers one request.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	req := &request{id: uuid.NewString(), http: r, proto: queryProtocol{}, service: mnq.ServiceSQS}
+	w.Header().Set("X-Amzn-Requestid", req.id)
+	defer h.recoverPanic(r.Context(), w, req)
+	if r.Header.Get(targetHeader) != "" || strings.HasPrefix(r.Header.Get("Content-Type"), jsonContentType) {
+		req.proto = jsonProtocol{}
+	} else if r.Method == http.MethodGet && !strings.Contains(r.URL.RawQuery, "Action=") {
+		w.Header().Set("Content-Type", xmlContentType)
+		w.WriteHeader(http.StatusNotFound)
+		_, _ = io.WriteString(w, "<UnknownOperationException/>\n")
+		return
+	}
+	defer func() {
+		if req.large {
+			<-h.large
+		}
+	}()
+	c, out, err := h.serve(r.Context(), req)
+	if err != nil {
+		h.fail(r.Context(), w, req, err)
+		return
+	}
+	body, contentType, err := req.proto.encode(req, out)
+	if err != nil {
+		h.fail(r.Context(), w, req, err)
+		return
+	}
+	delivered := write(w, http.StatusOK, body, contentType)
+	if c.giveBack == nil {
+		return
+	}
+	if delivered {
+		delivered = http.NewResponseController(w).Flush() == nil
+	}
+	if !delivered || r.Context().Err() != nil {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), giveBackTimeout)
+		defer cancel()
+		c.giveBack(ctx)
+	}
+}
+
+// serve takes the steps from an unknown request to the output of an operation.
+func (h *Handler) serve(ctx context.Context, req *request) (*call, any, error) {
+	c, err := h.authenticate(ctx, req)
+	if err != nil {
+		return nil, nil, err
+	}
+	if req.name, err = req.proto.action(req); err != nil {
+		return nil, nil, err
+	}
+	op, err := find(req.service, req.name, c.principal.Credential.Permissions)
+	if err != nil {
+		return nil, nil, err
+	}
+	if info := service.RequestOf(ctx); info != nil {
+		info.Front, info.Operation, info.RequestID = string(req.service), req.name, req.id
+	}
+	out, err := op.run(h, ctx, c)
+	return c, out, err
+}
+
+// authenticate reads the request and finds out who made it.
+func (h *Handler) authenticate(ctx context.Context, req *request) (*call, error) {
+	r := req.http
+	if r.Method != http.MethodPost && r.Method != http.MethodGet {
+		return nil, invalid("MethodNotAllowed", "Only GET and POST are served here.")
+	}
+	sig, sigErr := parseSignature(r)
+	switch {
+	case sigErr == nil:
+		req.query = sig.query
+	case h.cfg.SkipSignature:
+		var err error
+		if req.query, err = parsePairs(nil, r.URL.RawQuery); err != nil {
+			return nil, err
+		}
+	}
+	req.admit = func() error { return h.admit(ctx, req, sig, sigErr) }
+	if err := readBody(req); err != nil {
+		return nil, err
+	}
+	req.service = serviceOf(req, sig)
+	var principal mnq.Principal
+	var err error
+	switch {
+	case h.cfg.SkipSignature && sigErr != nil:
+		principal, err = h.cfg.Lookup(ctx, "", h.cfg.Region)
+	case sigErr != nil:
+		return nil, sigErr
+	case h.cfg.SkipSignature:
+		principal, err = h.cfg.Lookup(ctx, sig.scope.accessKey, cmp.Or(sig.scope.region, h.cfg.Region))
+	default:
+		principal, err = h.verifier.verify(r, sig, req.body, req.service)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if only := principal.Credential.Service; only != "" && only != req.service {
+		return nil, &mnq.Error{
+			Kind: mnq.Denied, Code: "AccessDenied", Op: "aws.authenticate",
+			Msg: "The credential is for " + string(only) + ", not for " + string(req.service) + ".",
+		}
+	}
+	return &call{request: req, principal: principal, baseURL: h.baseURL(r)}, nil
+}
+
+// readBody reads the whole body, so that the connection is watched from then on
+// and a client that goes away ends the request's context.
+func readBody(req *request) error {
+	r := req.http
+	if e := r.Header.Get("Content-Encoding"); e != "" && e != "identity" {
+		return invalid("UnsupportedMediaType", "Content-Encoding "+clip(e)+" is not accepted: send the body as it is.")
+	}
+	if len(r.TransferEncoding) > 0 && r.Header.Get("Content-Length") != "" {
+		return malformed("A request has either Content-Length or Transfer-Encoding.", nil)
+	}
+	tooLarge := func() error {
+		return invalid("RequestEntityTooLarge", "A request must not be longer than "+strconv.Itoa(maxBody)+" bytes.")
+	}
+	if r.ContentLength > maxBody {
+		return tooLarge()
+	}
+	b := bytes.NewBuffer(make([]byte, 0, min(max(r.ContentLength, 0), smallBody)+bytes.MinRead))
+	if _, err := b.ReadFrom(io.LimitReader(r.Body, smallBody+1)); err != nil {
+		return malformed("The request body could not be read.", err)
+	}
+	if b.Len() <= smallBody {
+		req.body = b.Bytes()
+		return nil
+	}
+	if req.admit != nil {
+		if err := req.admit(); err != nil {
+			return err
+		}
+	}
+	if r.ContentLength > 0 {
+		b.Grow(int(r.ContentLength) - b.Len() + bytes.MinRead) // at once, so that nothing is copied again
+	}
+	if _, err := b.ReadFrom(io.LimitReader(r.Body, int64(maxBody+1-b.Len()))); err != nil {
+		return malformed("The request body could not be read.", err)
+	}
+	if b.Len() > maxBody {
+		return tooLarge()
+	}
+	req.body = b.Bytes()
+	return nil
+}
+
+// admit lets a request read a body longer than smallBody, or says why not. The
+// place it takes is given back by [Handler.ServeHTTP].
+func (h *Handler) admit(ctx context.Context, req *request, sig *signature, sigErr error) error {
+	if !h.cfg.SkipSignature {
+		if sigErr != nil {
+			return sigErr
+		}
+		if _, err := h.verifier.lookup(ctx, sig.scope.accessKey, sig.scope.region); err != nil {
+			return unknownKey(err)
+		}
+	}
+	wait := time.NewTimer(bodyWait)
+	defer wait.Stop()
+	select {
+	case h.large <- struct{}{}:
+		req.large = true
+		return nil
+	case <-wait.C:
+		return &mnq.Error{Kind: mnq.Throttled, Code: "RequestThrottled", Op: "aws.admit", Msg: "Too many large requests at once. Please try again."}
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// serviceOf tells which service a request is meant for: by its target, its
+// Version, or the scope of its signature. The signature must be for that service.
+func serviceOf(req *request, sig *signature) mnq.Service {
+	if _, ok := req.proto.(jsonProtocol); ok {
+		return mnq.ServiceSQS
+	}
+	query, body := req.http.URL.RawQuery, string(req.body)
+	switch {
+	case hasParameter(query, versionSQS) || hasParameter(body, versionSQS):
+		return mnq.ServiceSQS
+	case hasParameter(query, versionSNS) || hasParameter(body, versionSNS):
+		return mnq.ServiceSNS
+	}
+	if sig != nil && sig.scope.service == string(mnq.ServiceSNS) {
+		return mnq.ServiceSNS
+	}
+	return mnq.ServiceSQS
+}
+
+// hasParameter reports whether the raw form s has the parameter p, which needs no
+// escaping.
+func hasParameter(s, p string) bool {
+	for {
+		i := strings.Index(s, p)
+		if i < 0 {
+			return false
+		}
+		if end := i + len(p); (i == 0 || s[i-1] == '&') && (end == len(s) || s[end] == '&') {
+			return true
+		}
+		s = s[i+len(p):]
+	}
+}
+
+func (h *Handler) baseURL(r *http.Request) string {
+	if h.base != "" {
+		return h.base
+	}
+	if r.TLS != nil {
+		return "https://" + r.Host
+	}
+	return "http://" + r.Host
+}
+
+// fail answers err; the cause of what is our fault is logged and not shown.
+func (h *Handler) fail(ctx context.Context, w http.ResponseWriter, req *request, err error) {
+	f := failureOf(err)
+	if f.receiver() && !errors.Is(err, context.Canceled) {
+		h.cfg.Log.ErrorContext(ctx, "request_failed", "request_id", req.id, "service", string(req.service), "operation", clip(req.name), "error", err)
+	}
+	if f.status == http.StatusMethodNotAllowed {
+		w.Header().Set("Allow", "GET, POST")
+	}
+	if info := service.RequestOf(ctx); info != nil {
+		info.Code, info.RequestID = f.name, req.id
+	}
+	body, contentType := req.proto.encodeFailure(req, f, w.Header())
+	write(w, f.status, body, contentType)
+}
+
+// recoverPanic answers a request whose handling panicked, and logs where. It must
+// be deferred.
+func (h *Handler) recoverPanic(ctx context.Context, w http.ResponseWriter, req *request) {
+	v := recover()
+	if v == nil {
+		return
+	}
+	if v == http.ErrAbortHandler { //nolint:errorlint // the value net/http itself panics with
+		panic(v)
+	}
+	h.fail(ctx, w, req, &mnq.Error{
+		Kind: mnq.Internal, Op: "aws.ServeHTTP", Err: fmt.Errorf("panic: %v\n%s", v, debug.Stack()),
+	})
+}
+
+// write reports whether all of body was taken.
+func write(w http.ResponseWriter, status int, body []byte, contentType string) bool {
+	w.Header().Set("Content-Type", contentType)
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	_, err := w.Write(body)
+	return err == nil
+}

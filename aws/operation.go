@@ -1,0 +1,148 @@
+package aws
+
+import (
+	"context"
+	"reflect"
+	"strings"
+
+	"github.com/openmnq/mnq"
+)
+
+// operation is one row of a service's table.
+type operation struct {
+	service mnq.Service
+	name    string
+	need    mnq.Permission
+	in, out reflect.Type // nil: not offered
+	run     func(h *Handler, ctx context.Context, c *call) (any, error)
+}
+
+// call is a verified request for one operation.
+type call struct {
+	*request
+	principal mnq.Principal
+	baseURL   string // of queue URLs, without a slash at the end
+
+	// giveBack, when set, is called if the answer could not be delivered.
+	giveBack func(ctx context.Context)
+}
+
+// handlerFunc is what an operation is written as. In and Out are structs whose
+// fields are described at [shape].
+type handlerFunc[In, Out any] func(h *Handler, ctx context.Context, c *call, in *In) (*Out, error)
+
+// offer makes a row: it decodes, checks that nothing required is missing, and calls.
+func offer[In, Out any](name string, need mnq.Permission, f handlerFunc[In, Out]) operation {
+	return operation{
+		name: name, need: need,
+		in: reflect.TypeFor[In](), out: reflect.TypeFor[Out](),
+		run: func(h *Handler, ctx context.Context, c *call) (any, error) {
+			in := new(In)
+			if err := c.proto.decode(c.request, in); err != nil {
+				return nil, err
+			}
+			if err := checkRequired(reflect.ValueOf(in).Elem()); err != nil {
+				return nil, err
+			}
+			return f(h, ctx, c, in)
+		},
+	}
+}
+
+// table makes rows the table of a service.
+func table(service mnq.Service, rows ...operation) []operation {
+	for i := range rows {
+		rows[i].service = service
+	}
+	return rows
+}
+
+// tables holds every operation of every service, offered or not.
+var tables = index(sqsOperations())
+
+func index(all ...[]operation) map[mnq.Service]map[string]*operation {
+	t := make(map[mnq.Service]map[string]*operation)
+	for _, ops := range all {
+		for i := range ops {
+			op := &ops[i]
+			if t[op.service] == nil {
+				t[op.service] = make(map[string]*operation)
+			}
+			t[op.service][op.name] = op
+		}
+	}
+	return t
+}
+
+// find returns the operation that a request names and its caller may use.
+func find(service mnq.Service, name string, p mnq.Permissions) (*operation, error) {
+	rows := tables[service]
+	if rows == nil {
+		return nil, &mnq.Error{
+			Kind: mnq.Unsupported, Code: "InvalidAction", Op: "aws.find",
+			Msg: "The action " + clip(name) + " is not available yet: this endpoint serves SQS only.",
+		}
+	}
+	op := rows[name]
+	switch {
+	case op == nil:
+		return nil, unknownAction(name)
+	case op.run == nil:
+		return nil, &mnq.Error{
+			Kind: mnq.Unsupported, Code: "UnsupportedOperation", Op: "aws.find",
+			Msg: "The action " + name + " is not supported.",
+		}
+	case !p.Allow(op.need):
+		return nil, &mnq.Error{
+			Kind: mnq.Denied, Code: "AccessDenied", Op: "aws.find",
+			Msg: "Access to " + string(service) + ":" + name + " is denied: the credential needs " + permissionText(op.need) + ".",
+		}
+	}
+	return op, nil
+}
+
+func unknownAction(name string) error {
+	return invalid("InvalidAction", "The action "+clip(name)+" is not valid for this endpoint.")
+}
+
+// clip bounds a text of the client's that goes into an answer.
+func clip(s string) string { return s[:min(len(s), 256)] }
+
+var permissionNames = []struct {
+	bit  mnq.Permission
+	name string
+}{{mnq.CanPublish, "can_publish"}, {mnq.CanReceive, "can_receive"}, {mnq.CanManage, "can_manage"}}
+
+func permissionText(need mnq.Permission) string {
+	var names []string
+	for _, p := range permissionNames {
+		if need&p.bit != 0 {
+			names = append(names, p.name)
+		}
+	}
+	return strings.Join(names, " or ")
+}
+
+// Operation describes one row of the table, for documentation.
+type Operation struct {
+	Service    mnq.Service
+	Name       string
+	Permission string   // such as "can_receive or can_manage"
+	Supported  bool     // false: answers UnsupportedOperation
+	Input      []string // members that are read, in order; nil when not supported
+	Output     []string // members that may be answered
+}
+
+// Operations describes every operation the front door knows, in the order of the
+// tables.
+func Operations() []Operation {
+	var all []Operation
+	for _, op := range sqsOperations() {
+		o := Operation{Service: op.service, Name: op.name, Permission: permissionText(op.need), Supported: op.run != nil}
+		if o.Supported {
+			o.Input, o.Output = shapeOf(op.in).names(), shapeOf(op.out).names()
+		}
+		all = append(all, o)
+	}
+	return all
+}
