@@ -1,0 +1,57 @@
+package main
+
+import (
+	"net/url"
+
+	"github.com/openmnq/mnq/internal/service"
+)
+
+type configCmd struct {
+	Print configPrintCmd `cmd:"" help:"Print the settings in force and where each comes from."`
+}
+
+type configPrintCmd struct {
+	Settings `embed:"" group:"settings"`
+
+	JSON bool `name:"json" help:"Print JSON."`
+}
+
+// Run prints the settings; secrets are masked.
+func (c *configPrintCmd) Run(a *app, settings []setting) error {
+	if err := refuseLater(settings); err != nil {
+		return err
+	}
+	if err := c.validate(); err != nil {
+		return err
+	}
+	c.forDev(settings)
+	if a.env[envMasterKey] != "" {
+		settings = append(settings, setting{Name: "master-key", Value: "***", Origin: "env " + envMasterKey})
+	}
+	for i, s := range settings {
+		if u, err := url.Parse(s.Value); err == nil && u.User != nil {
+			settings[i].Value = u.Redacted()
+		}
+	}
+	if c.JSON {
+		return printJSON(a.stdout, settings)
+	}
+	t := newTable(a.stdout, "SETTING", "VALUE", "ORIGIN")
+	for _, s := range settings {
+		t.row(s.Name, s.Value, s.Origin)
+	}
+	return t.flush()
+}
+
+type versionCmd struct {
+	JSON bool `name:"json" help:"Print JSON."`
+}
+
+// Run prints which build this is.
+func (c *versionCmd) Run(a *app) error {
+	b := service.ReadBuild()
+	if c.JSON {
+		return printJSON(a.stdout, b)
+	}
+	return printf(a.stdout, "mnq %s (%s, %s)\n", b.Version, b.Commit, b.Go)
+}

@@ -1,0 +1,156 @@
+// Command mnq is OpenMNQ: the server (mnq serve) and its command line.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/openmnq/mnq"
+)
+
+// Exit codes, the same for every command.
+const (
+	exitOK          = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitNotFound    = 3
+	exitRefused     = 4
+	exitUnreachable = 5
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	code := run(ctx, os.Args[1:], environment(os.Environ()), os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// env is the environment of the process.
+type env map[string]string
+
+func environment(list []string) env {
+	e := make(env, len(list))
+	for _, kv := range list {
+		name, value, _ := strings.Cut(kv, "=")
+		e[name] = value
+	}
+	return e
+}
+
+// app is what every command works with.
+type app struct {
+	env    env
+	stdout io.Writer
+	stderr io.Writer
+	ctx    context.Context //nolint:containedctx // handed to the command's Run by kong, which passes values, not arguments
+}
+
+type commands struct {
+	Serve   serveCmd   `cmd:"" help:"Run the server: control plane, NATS and SQS."`
+	Config  configCmd  `cmd:"" help:"Look at the server's settings."`
+	Version versionCmd `cmd:"" help:"Print the version."`
+
+	Namespace  namespaceCmd  `cmd:"" group:"client" help:"Namespaces: isolated NATS accounts, or SQS/SNS brokers."`
+	Credential credentialCmd `cmd:"" group:"client" help:"Credentials that open a namespace."`
+	Project    projectCmd    `cmd:"" group:"client" help:"Projects, which own namespaces."`
+	Key        keyCmd        `cmd:"" group:"client" help:"API keys for the control plane."`
+	Context    contextCmd    `cmd:"" group:"client" help:"Remembered servers, for use instead of the SCW_* variables."`
+}
+
+// run is the program without its process: it reads nothing global and returns
+// the exit code.
+func run(ctx context.Context, args []string, e env, stdout, stderr io.Writer) int {
+	var cmds commands
+	helped := false
+	settings := newResolver(e)
+	parser, err := kong.New(&cmds,
+		kong.Name("mnq"),
+		kong.Description("OpenMNQ: namespaces and credentials, NATS and SQS in one binary."),
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(int) { helped = true }),
+		kong.Resolvers(settings),
+		kong.ValueFormatter(describeFlag),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: false}),
+		kong.ExplicitGroups([]kong.Group{{Key: "client", Title: "Commands that talk to a server (SCW_* variables or mnq context)"}}),
+	)
+	if err != nil {
+		return report(stderr, err)
+	}
+	parsed, err := parser.Parse(args)
+	switch {
+	case helped:
+		return exitOK
+	case settings.err != nil: // more exact than what kong makes of it
+		return report(stderr, usage(settings.err))
+	case err != nil:
+		return report(stderr, usage(err))
+	}
+	a := &app{env: e, stdout: stdout, stderr: stderr, ctx: ctx}
+	return report(stderr, parsed.Run(a, settings.origins(parsed)))
+}
+
+// usageError is a command line or a setting that is wrong.
+type usageError struct{ err error }
+
+func (u usageError) Error() string { return u.err.Error() }
+func (u usageError) Unwrap() error { return u.err }
+
+func usage(err error) error { return usageError{err} }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// report prints err on one line and returns its exit code.
+func report(stderr io.Writer, err error) int {
+	if err == nil {
+		return exitOK
+	}
+	text := err.Error()
+	if e, ok := errors.AsType[*mnq.Error](err); ok {
+		switch {
+		case e.Op == opClient:
+			text = e.Msg
+		case e.Kind == mnq.Invalid && e.Field != "":
+			text = "--" + e.Field + ": " + e.Msg
+		}
+	}
+	_, _ = fmt.Fprintln(stderr, "mnq: "+strings.ReplaceAll(text, "\n", "; "))
+	return exitCode(err)
+}
+
+func exitCode(err error) int {
+	if _, ok := errors.AsType[usageError](err); ok {
+		return exitUsage
+	}
+	e, ok := errors.AsType[*mnq.Error](err)
+	if !ok {
+		return exitFailed
+	}
+	switch e.Kind {
+	case mnq.Invalid:
+		if e.Op == opClient {
+			return exitFailed
+		}
+		return exitUsage // a setting that a part refused
+	case mnq.NotFound:
+		return exitNotFound
+	case mnq.Unauthenticated, mnq.Denied:
+		return exitRefused
+	case mnq.Unavailable:
+		if e.Op == opClient {
+			return exitUnreachable
+		}
+		return exitFailed
+	case mnq.Internal, mnq.Exists, mnq.Conflict, mnq.QuotaExceeded, mnq.Throttled, mnq.Unsupported:
+		return exitFailed
+	}
+	return exitFailed
+}

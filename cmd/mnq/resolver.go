@@ -1,0 +1,183 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/alecthomas/kong"
+	"gopkg.in/yaml.v3"
+)
+
+// maxConfigFile bounds the configuration file.
+const maxConfigFile = 1 << 20
+
+// envName is the environment twin of a flag.
+func envName(flag string) string {
+	return "MNQ_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+// isSetting tells the server's settings from the flags of client commands.
+func isSetting(f *kong.Flag) bool {
+	return f.Tag != nil && f.Target.IsValid() && f.Group != nil && f.Group.Key == settingsGroup
+}
+
+const settingsGroup = "settings"
+
+// describeFlag adds the environment twin to a setting's help.
+func describeFlag(v *kong.Value) string {
+	if v.Flag != nil && isSetting(v.Flag) {
+		return strings.TrimSpace(v.Help + " ($" + envName(v.Name) + ")")
+	}
+	return v.Help
+}
+
+// resolver gives the settings their values from the environment and the
+// configuration file, and remembers where each came from.
+type resolver struct {
+	env    env
+	from   map[string]string // flag name → origin
+	loaded bool
+	file   string
+	values map[string]string
+	err    error // the first problem with the file, or with a flag not offered yet
+}
+
+func newResolver(e env) *resolver { return &resolver{env: e, from: map[string]string{}} }
+
+// Validate implements [kong.Resolver].
+func (r *resolver) Validate(*kong.Application) error { return nil }
+
+// Resolve implements [kong.Resolver] for flags that are not on the command line.
+func (r *resolver) Resolve(ctx *kong.Context, _ *kong.Path, f *kong.Flag) (any, error) {
+	if !isSetting(f) {
+		return nil, nil
+	}
+	if value, ok := r.env[envName(f.Name)]; ok {
+		r.from[f.Name] = "env " + envName(f.Name)
+		return value, nil
+	}
+	if err := r.load(ctx); err != nil {
+		r.err = err
+		return nil, err
+	}
+	if value, ok := r.values[f.Name]; ok {
+		r.from[f.Name] = "file " + r.file
+		return value, nil
+	}
+	return nil, nil
+}
+
+// load reads the configuration file on first use.
+func (r *resolver) load(ctx *kong.Context) error {
+	if r.loaded {
+		return r.err
+	}
+	r.loaded = true
+	r.file = r.env[envName("config")]
+	known := map[string]bool{}
+	for _, f := range ctx.Flags() {
+		if isSetting(f) {
+			known[f.Name] = true
+		}
+		if name, ok := ctx.FlagValue(f).(string); ok && f.Name == "config" && name != "" {
+			r.file = name
+		}
+	}
+	if r.file == "" {
+		return nil
+	}
+	delete(known, "config")
+	var err error
+	r.values, err = readConfig(r.file, known)
+	return err
+}
+
+func readConfig(name string, known map[string]bool) (map[string]string, error) {
+	fail := func(format string, args ...any) error {
+		return fmt.Errorf("--config: %s: %s", name, fmt.Sprintf(format, args...))
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("--config: %w", err)
+	}
+	defer f.Close()
+	raw, err := io.ReadAll(io.LimitReader(f, maxConfigFile+1))
+	if err != nil {
+		return nil, fmt.Errorf("--config: %w", err)
+	}
+	if len(raw) > maxConfigFile {
+		return nil, fail("is larger than 1 MiB")
+	}
+	nodes := map[string]yaml.Node{}
+	if err := yaml.NewDecoder(bytes.NewReader(raw)).Decode(&nodes); err != nil && !errors.Is(err, io.EOF) {
+		return nil, fail("%s", strings.ReplaceAll(err.Error(), "\n", " "))
+	}
+	values := map[string]string{}
+	for _, key := range slices.Sorted(maps.Keys(nodes)) {
+		node := nodes[key]
+		switch {
+		case !known[key]:
+			return nil, fail("line %d: unknown setting %q", node.Line, key)
+		case node.Kind != yaml.ScalarNode:
+			return nil, fail("line %d: %s must be a single value", node.Line, key)
+		case node.Tag != "!!null":
+			values[key] = node.Value
+		}
+	}
+	return values, nil
+}
+
+// setting is one row of mnq config print.
+type setting struct {
+	Name   string `json:"setting"`
+	Value  string `json:"value"`
+	Origin string `json:"origin"`
+
+	later bool
+}
+
+// origins lists the settings of the selected command with where they came from.
+func (r *resolver) origins(ctx *kong.Context) []setting {
+	onLine := map[string]bool{}
+	for _, p := range ctx.Path {
+		if p.Flag != nil && !p.Resolved {
+			onLine[p.Flag.Name] = true
+		}
+	}
+	var out []setting
+	for _, f := range ctx.Flags() {
+		if !isSetting(f) {
+			continue
+		}
+		s := setting{Name: f.Name, Value: fmt.Sprint(f.Target.Interface()), Origin: "default"}
+		if from := r.from[f.Name]; from != "" {
+			s.Origin = from
+		}
+		if onLine[f.Name] {
+			s.Origin = "flag"
+		}
+		s.later = f.Tag.Has("later") && !f.Target.IsZero()
+		if f.Hidden && f.Target.IsZero() {
+			continue
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// refuseLater returns an error for the first setting that this version does not
+// offer yet.
+func refuseLater(settings []setting) error {
+	for _, s := range settings {
+		if s.later {
+			return usagef("--%s: not available yet", s.Name)
+		}
+	}
+	return nil
+}

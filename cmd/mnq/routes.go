@@ -1,0 +1,45 @@
+package main
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/openmnq/mnq/internal/service"
+)
+
+// routes puts the front doors on one listener. Paths that no other front door
+// owns belong to SQS, whose queue URLs are /{account}/{queue}.
+func (s *server) routes(control, sqs http.Handler) http.Handler {
+	control = s.metrics.Observe("rest", s.log, control)
+	sqs = s.metrics.Observe("sqs", s.log, sqs)
+	var metrics http.Handler = s.metrics
+	if s.admin != nil {
+		metrics = http.NotFoundHandler()
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch first, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/"); first {
+		case "mnq", "openmnq", "iam", "openapi.json", "openapi.yaml", "docs":
+			control.ServeHTTP(w, r)
+		case "healthz":
+			s.health.Live(w, r)
+		case "readyz":
+			s.health.Ready(w, r)
+		case "metrics":
+			metrics.ServeHTTP(w, r)
+		case "console":
+			http.Error(w, "the web console is not part of this version", http.StatusNotFound)
+		default:
+			sqs.ServeHTTP(w, r)
+		}
+	})
+}
+
+// adminRoutes is what moves to the operator's listener.
+func (s *server) adminRoutes() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", s.health.Live)
+	mux.HandleFunc("GET /readyz", s.health.Ready)
+	mux.Handle("GET /metrics", s.metrics)
+	service.Profiles(mux)
+	return mux
+}

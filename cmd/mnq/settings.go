@@ -1,0 +1,197 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Settings are the server's settings. Each is a flag, an environment variable
+// (MNQ_ and the flag's name in capitals) and a key of the configuration file;
+// the flag wins over the variable and the variable over the file. A flag marked
+// "later" is part of the contract, but this version refuses it.
+type Settings struct {
+	Config string `placeholder:"FILE" help:"Read settings from a YAML file."`
+
+	DataDir   string `default:"./mnq-data" placeholder:"DIR" help:"Everything that must survive."`
+	HTTP      string `name:"http" default:"127.0.0.1:9324" placeholder:"HOST:PORT" help:"Listener of control plane, SQS, health and metrics."`
+	AdminHTTP string `name:"admin-http" placeholder:"HOST:PORT" help:"Listener for metrics and profiles, instead of on --http."`
+	NATS      string `name:"nats" default:"127.0.0.1:4222" placeholder:"HOST:PORT" help:"NATS client listener."`
+
+	PublicURL     string `name:"public-url" placeholder:"URL" help:"What is handed out in queue URLs and endpoints. Default: from --http."`
+	PublicNATSURL string `name:"public-nats-url" placeholder:"URL" help:"What is handed out as NATS endpoint. Default: from --nats."`
+	TLSCert       string `name:"tls-cert" placeholder:"FILE" help:"PEM certificate chain for both listeners, read again when it changes."`
+	TLSKey        string `name:"tls-key" placeholder:"FILE" help:"PEM key of the certificate."`
+
+	Region       string `default:"fr-par" help:"Region in API paths, ARNs and endpoints."`
+	ARNPartition string `name:"arn-partition" default:"scw" help:"Partition in ARNs; aws for clients that hard-code it."`
+	Fsync        string `default:"always" enum:"always,interval" help:"always: an acknowledged write is on disk. interval: faster, may lose the last moments on power loss."`
+	Replicas     int    `default:"1" help:"Stream replicas: 1, 3 or 5; more than 1 needs --nats-url."`
+
+	NATSURL              string `name:"nats-url" placeholder:"URL" help:"Use an external NATS cluster in operator mode instead of the embedded server."`
+	NATSOperatorSeedFile string `name:"nats-operator-seed-file" placeholder:"FILE" help:"Operator seed that signs accounts in the external cluster."`
+	NATSSystemCredsFile  string `name:"nats-system-creds-file" placeholder:"FILE" help:"Credentials of a user of the external cluster's system account."`
+
+	LogFormat       string        `default:"text" enum:"text,json" help:"Log as text or json, on standard error."`
+	LogLevel        slog.Level    `default:"info" help:"debug, info, warn or error."`
+	ShutdownTimeout time.Duration `default:"10s" help:"How long stopping may take."`
+
+	Dev              bool   `help:"For local development and tests: loopback only, access key test with secret test, any region, no quotas."`
+	DevAccountID     string `name:"dev-account-id" default:"000000000000" placeholder:"12-DIGITS" help:"With --dev: the account of the access key test."`
+	DevSkipSignature bool   `help:"With --dev: do not check signatures, and take any access key."`
+	DevLenient       bool   `help:"With --dev: no 60-second rules after DeleteQueue and PurgeQueue."`
+	Ephemeral        bool   `help:"With --dev: keep the data in a temporary directory that is removed at the end."`
+
+	NATSWebsocket string `name:"nats-websocket" hidden:"" later:"" placeholder:"HOST:PORT"`
+	ClusterName   string `hidden:"" later:""`
+	ClusterListen string `hidden:"" later:""`
+	ClusterRoutes string `hidden:"" later:""`
+}
+
+// envMasterKey has no flag, because command lines are visible to other users.
+const envMasterKey = "MNQ_MASTER_KEY"
+
+var (
+	wellFormedRegion    = regexp.MustCompile(`^[a-z][a-z0-9-]{1,31}$`)
+	wellFormedPartition = regexp.MustCompile(`^[a-z][a-z-]{1,15}$`)
+)
+
+// validate returns the first setting that is wrong, by name. What another part
+// knows better (such as whether a key file is usable) is checked there.
+func (s *Settings) validate() error {
+	bad := func(name, format string, args ...any) error {
+		return usagef("--%s: %s", name, fmt.Sprintf(format, args...))
+	}
+	if s.DataDir == "" {
+		return bad("data-dir", "must name a directory")
+	}
+	for _, l := range []struct {
+		name, address string
+		optional      bool
+	}{{"http", s.HTTP, false}, {"nats", s.NATS, s.NATSURL != ""}, {"admin-http", s.AdminHTTP, true}} {
+		if l.address == "" && l.optional {
+			continue
+		}
+		if err := checkAddress(l.address); err != nil {
+			return bad(l.name, "%s", err)
+		}
+	}
+	if err := checkURL(s.PublicURL, "http", "https"); err != nil {
+		return bad("public-url", "%s", err)
+	}
+	if err := checkURL(s.PublicNATSURL, "nats", "tls", "ws", "wss"); err != nil {
+		return bad("public-nats-url", "%s", err)
+	}
+	if err := s.validateDev(); err != nil {
+		return err
+	}
+	switch {
+	case s.TLSCert != "" && s.TLSKey == "":
+		return bad("tls-key", "is needed with --tls-cert")
+	case s.TLSKey != "" && s.TLSCert == "":
+		return bad("tls-cert", "is needed with --tls-key")
+	case !wellFormedRegion.MatchString(s.Region):
+		return bad("region", "must be lower-case letters, digits and dashes, not %q", s.Region)
+	case !wellFormedPartition.MatchString(s.ARNPartition):
+		return bad("arn-partition", "must be lower-case letters and dashes, not %q", s.ARNPartition)
+	case s.ShutdownTimeout <= 0 || s.ShutdownTimeout > time.Hour:
+		return bad("shutdown-timeout", "must be more than 0 and at most 1h, not %s", s.ShutdownTimeout)
+	case s.NATSURL == "" && s.NATSOperatorSeedFile != "":
+		return bad("nats-operator-seed-file", "needs --nats-url")
+	case s.NATSURL == "" && s.NATSSystemCredsFile != "":
+		return bad("nats-system-creds-file", "needs --nats-url")
+	}
+	return nil
+}
+
+// validateDev keeps the development mode, whose keys everybody knows, on this
+// machine, and its flags in it.
+func (s *Settings) validateDev() error {
+	bad := func(name, text string) error { return usagef("--%s: %s", name, text) }
+	if !s.Dev {
+		for name, set := range map[string]bool{"dev-skip-signature": s.DevSkipSignature, "dev-lenient": s.DevLenient, "ephemeral": s.Ephemeral} {
+			if set {
+				return bad(name, "needs --dev")
+			}
+		}
+		return nil
+	}
+	for _, l := range []struct{ name, address string }{{"http", s.HTTP}, {"nats", s.NATS}, {"admin-http", s.AdminHTTP}} {
+		host, _, err := net.SplitHostPort(l.address)
+		if ip := net.ParseIP(host); l.address != "" && (err != nil || host != "localhost" && (ip == nil || !ip.IsLoopback())) {
+			return bad(l.name, "must be a loopback address with --dev, not "+l.address)
+		}
+	}
+	switch {
+	case s.NATSURL != "":
+		return bad("nats-url", "cannot be used with --dev")
+	case len(s.DevAccountID) != 12 || strings.Trim(s.DevAccountID, "0123456789") != "":
+		return bad("dev-account-id", "must be 12 digits")
+	}
+	return nil
+}
+
+// forDev fills in what --dev implies where nothing else was said.
+func (s *Settings) forDev(origins []setting) {
+	for i, o := range origins {
+		if s.Dev && o.Name == "arn-partition" && o.Origin == "default" {
+			s.ARNPartition = "aws"
+			origins[i].Value, origins[i].Origin = "aws", "dev"
+		}
+	}
+}
+
+func checkAddress(address string) error {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return fmt.Errorf("must be host:port, not %q", address)
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return fmt.Errorf("must end with a port number, not %q", port)
+	}
+	return nil
+}
+
+func checkURL(raw string, schemes ...string) error {
+	if raw == "" {
+		return nil
+	}
+	u, err := url.Parse(raw)
+	if err != nil || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+		return fmt.Errorf("must be a URL with a host and without query, not %q", raw)
+	}
+	if slices.Contains(schemes, u.Scheme) {
+		return nil
+	}
+	return fmt.Errorf("must begin with %s://, not %q", schemes[0], raw)
+}
+
+func (s *Settings) logger(w interface{ Write([]byte) (int, error) }) *slog.Logger {
+	opts := &slog.HandlerOptions{Level: s.LogLevel}
+	if s.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, opts))
+	}
+	return slog.New(slog.NewTextHandler(w, opts))
+}
+
+// publicURL is the address clients are told. A wildcard host cannot be told, so
+// name stands in for it.
+func publicURL(configured, scheme, bound, name string) string {
+	if configured != "" {
+		return configured
+	}
+	host, port, err := net.SplitHostPort(bound)
+	if err != nil {
+		return scheme + "://" + bound
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = name
+	}
+	return scheme + "://" + net.JoinHostPort(host, port)
+}
