@@ -1,0 +1,260 @@
+// Package awssdk calls every SQS operation with AWS's own Go client, and the
+// Query protocol with presigned requests.
+package awssdk
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
+	"github.com/openmnq/mnq/internal/mnqtest"
+)
+
+type fixture struct {
+	p    *mnqtest.Process
+	keys mnqtest.Keys
+	ns   string
+	c    *sqs.Client
+}
+
+func setup(t *testing.T) *fixture {
+	t.Helper()
+	p := mnqtest.Start(t, mnqtest.Options{Args: []string{"--fsync", "interval"}})
+	ns := p.Namespace("sdk", "sqs_sns")
+	keys := p.Keys(ns, "prm")
+	return &fixture{p, keys, ns, mnqtest.SQS(p.URL, keys)}
+}
+
+// The client checks the MD5 of every body itself.
+func TestEveryOperation(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	ctx, c := t.Context(), f.c
+	ok := func(what string, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+	}
+	created, err := c.CreateQueue(ctx, &sqs.CreateQueueInput{QueueName: aws.String("q"), Attributes: map[string]string{"VisibilityTimeout": "60"}})
+	ok("CreateQueue", err)
+	q := created.QueueUrl
+	if want := f.p.URL + "/" + f.ns + "/q"; *q != want {
+		t.Errorf("queue URL %s, want %s", *q, want)
+	}
+	found, err := c.GetQueueUrl(ctx, &sqs.GetQueueUrlInput{QueueName: aws.String("q")})
+	ok("GetQueueUrl", err)
+	if *found.QueueUrl != *q {
+		t.Errorf("GetQueueUrl answers %s", *found.QueueUrl)
+	}
+	listed, err := c.ListQueues(ctx, &sqs.ListQueuesInput{QueueNamePrefix: aws.String("q")})
+	ok("ListQueues", err)
+	if len(listed.QueueUrls) != 1 {
+		t.Errorf("ListQueues answers %v", listed.QueueUrls)
+	}
+	_, err = c.SetQueueAttributes(ctx, &sqs.SetQueueAttributesInput{QueueUrl: q, Attributes: map[string]string{"ReceiveMessageWaitTimeSeconds": "5"}})
+	ok("SetQueueAttributes", err)
+
+	sent, err := c.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: q, MessageBody: aws.String("one"), MessageAttributes: map[string]types.MessageAttributeValue{
+		"n": {DataType: aws.String("Number"), StringValue: aws.String("1")}, "b": {DataType: aws.String("Binary"), BinaryValue: []byte{0, 1}},
+	}})
+	ok("SendMessage", err)
+	batch, err := c.SendMessageBatch(ctx, &sqs.SendMessageBatchInput{QueueUrl: q, Entries: []types.SendMessageBatchRequestEntry{
+		{Id: aws.String("a"), MessageBody: aws.String("two")}, {Id: aws.String("b"), MessageBody: aws.String("three")}, {Id: aws.String("bad"), MessageBody: aws.String("\x01")},
+	}})
+	ok("SendMessageBatch", err)
+	if len(batch.Successful) != 2 || len(batch.Failed) != 1 || *batch.Failed[0].Code != "InvalidMessageContents" {
+		t.Errorf("SendMessageBatch answers %+v", batch)
+	}
+	var got []types.Message
+	for len(got) < 3 {
+		out, err := c.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
+			QueueUrl: q, MaxNumberOfMessages: 10, MessageAttributeNames: []string{"All"}, MessageSystemAttributeNames: []types.MessageSystemAttributeName{"All"},
+		})
+		ok("ReceiveMessage", err)
+		if len(out.Messages) == 0 {
+			t.Fatalf("only %d of 3 messages came", len(got))
+		}
+		got = append(got, out.Messages...)
+	}
+	if *got[0].MessageId != *sent.MessageId || string(got[0].MessageAttributes["b"].BinaryValue) != "\x00\x01" ||
+		got[0].Attributes["ApproximateReceiveCount"] != "1" || got[0].Attributes["SenderId"] != f.keys.ID || *got[0].MD5OfMessageAttributes != *sent.MD5OfMessageAttributes {
+		t.Errorf("received %+v", got[0])
+	}
+	attrs, err := c.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{QueueUrl: q, AttributeNames: []types.QueueAttributeName{"All"}})
+	ok("GetQueueAttributes", err)
+	if a := attrs.Attributes; a["ApproximateNumberOfMessagesNotVisible"] != "3" || a["VisibilityTimeout"] != "60" || a["QueueArn"] != "arn:scw:sqs:fr-par:"+f.ns+":q" {
+		t.Errorf("attributes %v", a)
+	}
+	_, err = c.ChangeMessageVisibility(ctx, &sqs.ChangeMessageVisibilityInput{QueueUrl: q, ReceiptHandle: got[0].ReceiptHandle, VisibilityTimeout: 0})
+	ok("ChangeMessageVisibility", err)
+	again, err := c.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{QueueUrl: q, MaxNumberOfMessages: 10})
+	ok("ReceiveMessage again", err)
+	if len(again.Messages) != 1 || *again.Messages[0].MessageId != *sent.MessageId {
+		t.Errorf("after visibility 0: %+v", again.Messages)
+	}
+	changed, err := c.ChangeMessageVisibilityBatch(ctx, &sqs.ChangeMessageVisibilityBatchInput{QueueUrl: q, Entries: []types.ChangeMessageVisibilityBatchRequestEntry{
+		{Id: aws.String("a"), ReceiptHandle: got[1].ReceiptHandle, VisibilityTimeout: 100}, {Id: aws.String("b"), ReceiptHandle: aws.String("garbage"), VisibilityTimeout: 100},
+	}})
+	ok("ChangeMessageVisibilityBatch", err)
+	if len(changed.Successful) != 1 || len(changed.Failed) != 1 || *changed.Failed[0].Code != "ReceiptHandleIsInvalid" {
+		t.Errorf("ChangeMessageVisibilityBatch answers %+v", changed)
+	}
+	_, err = c.DeleteMessage(ctx, &sqs.DeleteMessageInput{QueueUrl: q, ReceiptHandle: got[0].ReceiptHandle})
+	ok("DeleteMessage", err)
+	deleted, err := c.DeleteMessageBatch(ctx, &sqs.DeleteMessageBatchInput{QueueUrl: q, Entries: []types.DeleteMessageBatchRequestEntry{
+		{Id: aws.String("a"), ReceiptHandle: got[1].ReceiptHandle}, {Id: aws.String("b"), ReceiptHandle: aws.String("garbage")},
+	}})
+	ok("DeleteMessageBatch", err)
+	if len(deleted.Successful) != 1 || len(deleted.Failed) != 1 {
+		t.Errorf("DeleteMessageBatch answers %+v", deleted)
+	}
+	_, err = c.PurgeQueue(ctx, &sqs.PurgeQueueInput{QueueUrl: q})
+	ok("PurgeQueue", err)
+	_, err = c.PurgeQueue(ctx, &sqs.PurgeQueueInput{QueueUrl: q})
+	if e := mnqtest.WantCode(err, "AWS.SimpleQueueService.PurgeQueueInProgress"); e != nil {
+		t.Error(e)
+	}
+	_, err = c.DeleteQueue(ctx, &sqs.DeleteQueueInput{QueueUrl: q})
+	ok("DeleteQueue", err)
+	_, err = c.GetQueueUrl(ctx, &sqs.GetQueueUrlInput{QueueName: aws.String("q")})
+	if e := mnqtest.WantCode(err, "AWS.SimpleQueueService.NonExistentQueue"); e != nil {
+		t.Error(e)
+	}
+}
+
+// presigned makes a Query request whose signature is in the URL, as a link that
+// is handed to somebody without keys.
+func (f *fixture) presigned(t *testing.T, params url.Values) (status int, body string) {
+	t.Helper()
+	params.Set("Version", "2012-11-05")
+	params.Set("X-Amz-Expires", "60")
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, f.p.URL+"/?"+params.Encode(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	empty := sha256.Sum256(nil)
+	signed, header, err := v4.NewSigner().PresignHTTP(context.WithoutCancel(t.Context()), aws.Credentials{AccessKeyID: f.keys.Access, SecretAccessKey: f.keys.Secret},
+		req, hex.EncodeToString(empty[:]), "sqs", "fr-par", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if req, err = http.NewRequestWithContext(t.Context(), http.MethodGet, signed, nil); err != nil {
+		t.Fatal(err)
+	}
+	for k, v := range header {
+		if k != "Host" {
+			req.Header[k] = v
+		}
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res.StatusCode, string(b)
+}
+
+func TestPresigned(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	element := func(body, name string) string {
+		_, after, _ := strings.Cut(body, "<"+name+">")
+		text, _, _ := strings.Cut(after, "</"+name+">")
+		return text
+	}
+	call := func(want string, pairs ...string) string {
+		t.Helper()
+		v := url.Values{}
+		for i := 0; i < len(pairs); i += 2 {
+			v.Set(pairs[i], pairs[i+1])
+		}
+		status, body := f.presigned(t, v)
+		if status != http.StatusOK || !strings.Contains(body, want) {
+			t.Fatalf("%s: %d %s", v.Get("Action"), status, body)
+		}
+		return body
+	}
+	q := element(call("<QueueUrl>", "Action", "CreateQueue", "QueueName", "q", "Attribute.1.Name", "VisibilityTimeout", "Attribute.1.Value", "60"), "QueueUrl")
+	call(q, "Action", "GetQueueUrl", "QueueName", "q")
+	call(q, "Action", "ListQueues")
+	call("<RequestId>", "Action", "SetQueueAttributes", "QueueUrl", q, "Attribute.Name", "DelaySeconds", "Attribute.Value", "0")
+	call("<MessageId>", "Action", "SendMessage", "QueueUrl", q, "MessageBody", "a b+c&d=é~")
+	call("<MessageId>", "Action", "SendMessageBatch", "QueueUrl", q, "SendMessageBatchRequestEntry.3.Id", "x", "SendMessageBatchRequestEntry.3.MessageBody", "two")
+	got := call("<Body>a b+c&amp;d=é~</Body>", "Action", "ReceiveMessage", "QueueUrl", q, "MaxNumberOfMessages", "10", "AttributeName.1", "All")
+	handle := element(got, "ReceiptHandle")
+	call("ApproximateNumberOfMessagesNotVisible", "Action", "GetQueueAttributes", "QueueUrl", q, "AttributeName.1", "All")
+	call("<RequestId>", "Action", "ChangeMessageVisibility", "QueueUrl", q, "ReceiptHandle", handle, "VisibilityTimeout", "30")
+	call("<Id>x</Id>", "Action", "ChangeMessageVisibilityBatch", "QueueUrl", q, "ChangeMessageVisibilityBatchRequestEntry.1.Id", "x",
+		"ChangeMessageVisibilityBatchRequestEntry.1.ReceiptHandle", handle, "ChangeMessageVisibilityBatchRequestEntry.1.VisibilityTimeout", "30")
+	call("<RequestId>", "Action", "DeleteMessage", "QueueUrl", q, "ReceiptHandle", handle)
+	call("<Id>x</Id>", "Action", "DeleteMessageBatch", "QueueUrl", q, "DeleteMessageBatchRequestEntry.1.Id", "x", "DeleteMessageBatchRequestEntry.1.ReceiptHandle", handle)
+	call("<RequestId>", "Action", "PurgeQueue", "QueueUrl", q)
+	call("<RequestId>", "Action", "DeleteQueue", "QueueUrl", q)
+
+	f.keys.Secret = strings.Repeat("x", 64)
+	if status, body := f.presigned(t, url.Values{"Action": {"ListQueues"}}); status != http.StatusForbidden || !strings.Contains(body, "SignatureDoesNotMatch") {
+		t.Errorf("a wrong signature: %d %s", status, body)
+	}
+}
+
+// The quota of a namespace refuses sends in words, keeps what is there, and
+// space is usable again once messages are deleted.
+func TestStorageQuota(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	ctx := t.Context()
+	f.p.Must("PUT", "/openmnq/v1/namespaces/"+f.ns+"/quota", map[string]any{"storage_bytes": 1 << 20})
+	q, err := f.c.CreateQueue(ctx, &sqs.CreateQueueInput{QueueName: aws.String("q")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	send := func() error {
+		_, err := f.c.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: q.QueueUrl, MessageBody: aws.String(strings.Repeat("x", 100<<10))})
+		return err
+	}
+	sent, full := 0, error(nil)
+	for ; full == nil && sent < 100; sent++ {
+		full = send()
+	}
+	sent--
+	if mnqtest.ErrorCode(full) != "OverLimit" || !strings.Contains(full.Error(), "storage quota") {
+		t.Fatalf("send %d: %v", sent+1, full)
+	}
+	received := 0
+	for received < sent {
+		out, err := f.c.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{QueueUrl: q.QueueUrl, MaxNumberOfMessages: 10, WaitTimeSeconds: 1})
+		if err != nil || len(out.Messages) == 0 {
+			t.Fatalf("%d of %d received: %v", received, sent, err)
+		}
+		received += len(out.Messages)
+		for _, m := range out.Messages {
+			if _, err := f.c.DeleteMessage(ctx, &sqs.DeleteMessageInput{QueueUrl: q.QueueUrl, ReceiptHandle: m.ReceiptHandle}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := send(); err != nil {
+		t.Errorf("after everything was deleted: %v", err)
+	}
+	too := strings.Repeat("x", 256<<10+1)
+	_, err = f.c.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: q.QueueUrl, MessageBody: &too})
+	if e := mnqtest.WantCode(err, "InvalidParameterValue"); e != nil {
+		t.Error(e)
+	}
+}

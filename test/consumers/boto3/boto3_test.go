@@ -1,0 +1,64 @@
+//go:build e2e
+
+// Package boto3 looks at the server with the eyes of a Python program: the
+// exceptions, the keys that are left out, the digests. Debian's boto3 speaks the
+// Query protocol; one from PyPI, where there is one, speaks JSON.
+package boto3
+
+import (
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/openmnq/mnq/internal/mnqtest"
+)
+
+const debian = "/usr/bin/python3" // whichever else is in PATH
+
+func TestChecksPass(t *testing.T) {
+	t.Parallel()
+	script, err := filepath.Abs("checks.py")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := mnqtest.Start(t, mnqtest.Options{Args: []string{"--dev", "--ephemeral"}})
+	for _, python := range interpreters(t) {
+		t.Run(python, func(t *testing.T) {
+			t.Parallel()
+			cmd := exec.CommandContext(t.Context(), python, "-B", script)
+			cmd.Env = p.DevEnvironment(t.TempDir())
+			out, err := cmd.CombinedOutput()
+			text := string(out)
+			t.Log(text)
+			if err != nil {
+				t.Errorf("the checks failed: %v", err)
+			}
+			if python == debian && !strings.Contains(text, "protocol query") {
+				t.Error("Debian's boto3 no longer speaks the Query protocol: find another client that does")
+			}
+		})
+	}
+}
+
+// interpreters are Debian's Python and the one in PATH if it has another boto3.
+func interpreters(t *testing.T) []string {
+	t.Helper()
+	version := func(python string) string {
+		out, err := exec.Command(python, "-c", "import boto3; print(boto3.__version__)").CombinedOutput()
+		if err != nil {
+			return ""
+		}
+		return strings.TrimSpace(string(out))
+	}
+	own := version(debian)
+	if own == "" {
+		t.Fatal("Debian's boto3 is needed: run make test, which installs it")
+	}
+	other, err := exec.LookPath("python3")
+	if v := version(other); err != nil || v == "" || v == own {
+		t.Log("no other boto3 on this machine: only the Query protocol is checked")
+		return []string{debian}
+	}
+	return []string{debian, other}
+}
