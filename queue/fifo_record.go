@@ -139,8 +139,11 @@ var errRefused = errors.New("somebody else wrote first")
 
 // written reads the answer to a publish: the sequence, errRefused, or our error.
 func (q *Queue) written(op string, a answer) (uint64, error) {
-	if a.err != nil {
+	switch {
+	case a.err != nil:
 		return 0, unavailable(op, q.name, a.err)
+	case a.seq > 0:
+		return a.seq, nil
 	}
 	if noResponders(a.msg) {
 		return 0, q.streamError(op, nats.ErrNoResponders)

@@ -102,7 +102,7 @@ func (f *fifo) store(ctx context.Context, w *wire, wave []outgoing, out []SendRe
 		}
 		var again []outgoing
 		silent, refused := false, false
-		for i, a := range w.exchange(ctx, reqs, answerTimeout) {
+		for i, a := range f.q.write(ctx, w, reqs) {
 			o := wave[i]
 			seq, err := f.q.written("queue.Send", a)
 			out[o.i].Err = err

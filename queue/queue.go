@@ -14,17 +14,18 @@ import (
 // Queue is one queue. It stays valid after the queue was deleted; its methods
 // then return QueueDoesNotExist. It is safe for concurrent use.
 type Queue struct {
-	svc    *Service
-	space  *space
-	name   string
-	id     string // of the incarnation
-	record atomic.Pointer[record]
-	closed chan struct{} // closed when the queue is gone
-	fifo   *fifo         // how messages are kept in a FIFO queue; nil in a standard one
-	flight *flight
-	pulls  [2]pullSlots // by track
-	fair   fairness
-	turn   atomic.Uint64 // of receives, when there are two tracks
+	svc     *Service
+	space   *space
+	name    string
+	id      string // of the incarnation
+	record  atomic.Pointer[record]
+	closed  chan struct{} // closed when the queue is gone
+	fifo    *fifo         // how messages are kept in a FIFO queue; nil in a standard one
+	flight  *flight
+	commits committer
+	pulls   [2]pullSlots // by track
+	fair    fairness
+	turn    atomic.Uint64 // of receives, when there are two tracks
 
 	lastSend atomic.Int64 // Unix nanoseconds of this process's last send
 

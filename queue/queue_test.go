@@ -107,7 +107,7 @@ func (b *bundle) process() *Service {
 	var nc *nats.Conn
 	var js jetstream.JetStream
 	cfg := Config{
-		Control: b.node.Control(), HandleKey: []byte(strings.Repeat("k", 32)),
+		Control: b.node.Control(), HandleKey: []byte(strings.Repeat("k", 32)), GroupCommit: true,
 		Connect: func(ctx context.Context, id string) (*nats.Conn, jetstream.JetStream, error) {
 			b.mu.Lock()
 			defer b.mu.Unlock()

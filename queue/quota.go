@@ -21,6 +21,15 @@ const (
 	maxReserve = 1 << 20
 )
 
+// roomy reports whether the account is far from its limit. A batch that reaches it
+// half way is neither stored nor refused: the server does not answer.
+func (u *usage) roomy() bool {
+	const margin = 32 << 20
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.max < 0 || u.used+margin < u.max
+}
+
 // admit refuses n bytes of new messages when they would not leave a reserve. The
 // server refuses everything at its limit, and what frees space needs some: leases
 // and tombstones of FIFO queues.

@@ -141,7 +141,7 @@ func (q *Queue) publishAll(ctx context.Context, w *wire, reqs []request) []error
 			batch[j] = reqs[i]
 		}
 		var again []int
-		for j, a := range w.exchange(ctx, batch, answerTimeout) {
+		for j, a := range q.write(ctx, w, batch) {
 			i := open[j]
 			errs[i] = q.stored(a)
 			if mnq.KindOf(errs[i]) == mnq.Unavailable && errs[i] != nil && ctx.Err() == nil {
@@ -156,8 +156,11 @@ func (q *Queue) publishAll(ctx context.Context, w *wire, reqs []request) []error
 // stored reads the server's answer to a publish.
 func (q *Queue) stored(a answer) error {
 	const op = "queue.Send"
-	if a.err != nil {
+	switch {
+	case a.err != nil:
 		return unavailable(op, q.name, a.err)
+	case a.seq > 0:
+		return nil
 	}
 	if noResponders(a.msg) {
 		select {

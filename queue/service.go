@@ -25,6 +25,9 @@ type Config struct {
 	Control jetstream.JetStream
 	// HandleKey is a secret of 32 bytes that seals receipt handles, the same in every process.
 	HandleKey []byte
+	// GroupCommit says that the server syncs every write, so that it pays to write
+	// several at once.
+	GroupCommit bool
 	// Replicas is the number of copies of each stream.
 	Replicas int
 	// Partition is part of ARNs; default "scw".
@@ -242,7 +245,7 @@ func (s *Service) apply(ns, name string, r *record, revision uint64) *Queue {
 		if old != nil {
 			old.gone()
 		}
-		q = &Queue{svc: s, space: sp, name: name, id: r.ID, closed: make(chan struct{}), creating: make(chan struct{}, 1), flight: newFlight()}
+		q = &Queue{svc: s, space: sp, name: name, id: r.ID, closed: make(chan struct{}), creating: make(chan struct{}, 1), flight: newFlight(), commits: committer{pace: newPace()}}
 		q.lastSend.Store(time.Now().UnixNano()) // others may have sent just now
 		if r.Settings.fifo() {
 			q.fifo = &fifo{q: q}

@@ -237,6 +237,7 @@ type request struct {
 type answer struct {
 	msg *nats.Msg
 	err error
+	seq uint64 // of a write that went with others; then there is no msg
 }
 
 // exchange sends all requests at once and waits until each has its answer, ctx
@@ -257,7 +258,7 @@ func (w *wire) exchange(ctx context.Context, reqs []request, timeout time.Durati
 			mu.Lock()
 			defer mu.Unlock()
 			if answers[i].msg == nil && answers[i].err == nil {
-				answers[i] = answer{m, err}
+				answers[i] = answer{msg: m, err: err}
 				if left--; left == 0 {
 					close(all)
 				}

@@ -1,0 +1,219 @@
+package queue
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"maps"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nuid"
+)
+
+// Group commit. With every write synced to disk, a stream takes one write per
+// fsync, and writes wait for each other. An atomic batch has a fixed price (files of
+// its own, several fsyncs) whatever its size. So a write that finds the stream idle
+// is sent at once, and what comes while it is under way goes together when that is
+// over: as a batch if there is enough of it to be worth the price.
+const (
+	minCommit      = 6       // writes; fewer are never a batch
+	maxCommit      = 256     // writes; the server takes 1,000
+	maxCommitBytes = 1 << 20 // so that a batch does not hold the others up for long
+)
+
+// pace is what writes were measured to cost on this disk.
+type pace struct {
+	single time.Duration // a write that is synced alone
+	batch  time.Duration // the fixed price of a batch
+	turn   int
+}
+
+const (
+	perBatched = 20 * time.Microsecond // a write in a batch, without the fixed price
+	secondLook = 64                    // how often the other way is measured again
+)
+
+func newPace() pace { return pace{single: 200 * time.Microsecond, batch: 4 * time.Millisecond} }
+
+// batches decides whether n writes go as a batch.
+func (p *pace) batches(n int) bool {
+	if n < minCommit {
+		return false
+	}
+	yes := time.Duration(n)*(p.single-perBatched) > p.batch
+	if p.turn++; p.turn%secondLook == 0 {
+		return !yes
+	}
+	return yes
+}
+
+// learn takes in how long n writes took.
+func (p *pace) learn(n int, batch bool, took time.Duration) {
+	if batch {
+		p.batch += (max(0, took-time.Duration(n)*perBatched) - p.batch) / 8
+	} else {
+		p.single += (took/time.Duration(n) - p.single) / 8
+	}
+}
+
+var errBatchAnswer = errors.New("the answer to a batch does not fit it")
+
+// committer gathers the writes of one stream.
+type committer struct {
+	mu      sync.Mutex
+	busy    bool
+	waiting []*commit
+	pace    pace // used by whoever is busy
+}
+
+// commit is the writes of one caller.
+type commit struct {
+	w       *wire
+	reqs    []request
+	answers []answer
+	done    chan struct{} // closed when answers is set
+}
+
+// write stores messages and returns the answer to each. Where each write is
+// synced, those of concurrent callers go together.
+func (q *Queue) write(ctx context.Context, w *wire, reqs []request) []answer {
+	if !q.svc.cfg.GroupCommit || len(reqs) == 0 || !q.space.usage.roomy() {
+		return w.exchange(ctx, reqs, answerTimeout)
+	}
+	c := &q.commits
+	c.mu.Lock()
+	if c.busy {
+		mine := &commit{w: w, reqs: reqs, done: make(chan struct{})}
+		c.waiting = append(c.waiting, mine)
+		c.mu.Unlock()
+		select {
+		case <-mine.done:
+			return mine.answers
+		case <-ctx.Done():
+			answers := make([]answer, len(reqs))
+			for i := range answers {
+				answers[i].err = context.Cause(ctx)
+			}
+			return answers
+		}
+	}
+	c.busy = true
+	c.mu.Unlock()
+	answers := c.send(ctx, w, reqs)
+	if c.idle() {
+		return answers
+	}
+	go q.writeWaiting()
+	return answers
+}
+
+// idle ends the turn of whoever writes, unless others wait.
+func (c *committer) idle() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.busy = len(c.waiting) > 0
+	return !c.busy
+}
+
+// writeWaiting writes what waits, a batch at a time, until nothing does.
+func (q *Queue) writeWaiting() {
+	c := &q.commits
+	for {
+		group, reqs := c.take()
+		answers := c.send(q.svc.run, group[len(group)-1].w, reqs)
+		for _, one := range group {
+			n := len(one.reqs)
+			one.answers, answers = answers[:n:n], answers[n:]
+			close(one.done)
+		}
+		if c.idle() {
+			return
+		}
+	}
+}
+
+// take returns the callers whose turn it is, in the order in which they came, and
+// their writes.
+func (c *committer) take() (group []*commit, reqs []request) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	bytes, n := 0, 0
+	for _, one := range c.waiting {
+		for _, r := range one.reqs {
+			bytes += len(r.data)
+		}
+		if n > 0 && (len(reqs)+len(one.reqs) > maxCommit || bytes > maxCommitBytes) {
+			break
+		}
+		reqs = append(reqs, one.reqs...)
+		n++
+	}
+	group = c.waiting[:n:n]
+	c.waiting = c.waiting[n:]
+	if len(c.waiting) == 0 {
+		c.waiting = nil
+	}
+	return group, reqs
+}
+
+// send sends writes to one stream in the way that is expected to be faster.
+func (c *committer) send(ctx context.Context, w *wire, reqs []request) (answers []answer) {
+	batch := c.pace.batches(len(reqs))
+	begun := time.Now()
+	if batch {
+		answers = w.together(ctx, reqs)
+	} else {
+		answers = w.exchange(ctx, reqs, answerTimeout)
+	}
+	c.pace.learn(len(reqs), batch, time.Since(begun))
+	return answers
+}
+
+// together sends writes to one stream as an atomic batch. It is refused as a
+// whole, also for the fault of one entry; then they go one by one.
+func (w *wire) together(ctx context.Context, reqs []request) []answer {
+	id := nuid.Next()
+	last := len(reqs) - 1
+	for i, r := range reqs[:last] {
+		if err := w.nc.PublishMsg(inBatch(r, id, i)); err != nil {
+			return w.exchange(ctx, reqs, answerTimeout) // without its end nothing of the batch is stored
+		}
+	}
+	m := inBatch(reqs[last], id, last)
+	m.Header["Nats-Batch-Commit"] = []string{"1"}
+	a := w.exchange(ctx, []request{{subject: m.Subject, header: m.Header, data: m.Data}}, answerTimeout)[0]
+	answers := make([]answer, len(reqs))
+	if a.err == nil && !noResponders(a.msg) {
+		var ack struct {
+			Seq   uint64          `json:"seq"`
+			Count uint64          `json:"count"`
+			Error json.RawMessage `json:"error"`
+		}
+		switch err := json.Unmarshal(a.msg.Data, &ack); {
+		case err == nil && ack.Error != nil:
+			return w.exchange(ctx, reqs, answerTimeout)
+		case err == nil && ack.Count == uint64(len(reqs)) && ack.Seq >= ack.Count:
+			for i := range answers {
+				answers[i].seq = ack.Seq - ack.Count + 1 + uint64(i)
+			}
+			return answers
+		}
+		a.err = errBatchAnswer
+	}
+	for i := range answers {
+		answers[i] = a
+	}
+	return answers
+}
+
+// inBatch is the i-th message of a batch.
+func inBatch(r request, id string, i int) *nats.Msg {
+	h := make(nats.Header, len(r.header)+3)
+	maps.Copy(h, r.header)
+	h["Nats-Batch-Id"] = []string{id}
+	h["Nats-Batch-Sequence"] = []string{strconv.Itoa(i + 1)}
+	return &nats.Msg{Subject: r.subject, Header: h, Data: r.data}
+}

@@ -1,0 +1,225 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nkeys"
+
+	"github.com/openmnq/mnq"
+	"github.com/openmnq/mnq/node"
+)
+
+// sendAtOnce sends one message from each of n callers at the same time.
+func sendAtOnce(t *testing.T, q *Queue, n int, body func(i int) string) []SendResult {
+	t.Helper()
+	out := make([]SendResult, n)
+	var all sync.WaitGroup
+	for i := range n {
+		all.Go(func() { out[i] = q.Send(context.Background(), []Send{{Body: body(i)}})[0] })
+	}
+	all.Wait()
+	return out
+}
+
+func TestConcurrentSendsGoTogether(t *testing.T) { //nolint:paralleltest // virtual does it
+	virtual(t, func(t *testing.T, b *bundle) {
+		q := b.create("together", nil)
+		const n = 600
+		for i, r := range sendAtOnce(t, q, n, func(i int) string { return fmt.Sprintf("body %d", i) }) {
+			if r.Err != nil {
+				t.Fatalf("send %d: %v", i, r.Err)
+			}
+		}
+		seen := map[string]int{}
+		for len(seen) < n {
+			got, err := q.Receive(context.Background(), Receive{Max: 10, Visibility: time.Hour})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(got) == 0 {
+				t.Fatalf("%d of %d messages", len(seen), n)
+			}
+			for _, m := range got {
+				if seen[m.Body]++; seen[m.Body] > 1 {
+					t.Fatalf("%q twice", m.Body)
+				}
+			}
+		}
+	})
+}
+
+// A batch is refused as a whole, but each caller gets the answer to its own
+// message: here the account is full in the middle of them.
+func TestFullAccountRefusesOnlyWhatDoesNotFit(t *testing.T) {
+	t.Parallel()
+	for _, limit := range []int64{1 << 20, 40 << 20} { // with and without batches before
+		t.Run(fmt.Sprintf("%d bytes", limit), func(t *testing.T) {
+			virtual(t, func(t *testing.T, b *bundle) {
+				b.account.Limits.Storage = limit
+				if err := b.node.PushAccount(context.Background(), b.account); err != nil {
+					t.Fatal(err)
+				}
+				q := b.create("full", nil)
+				const n = 200
+				filler := string(make([]byte, limit/n*5/4))
+				stored, refused := 0, 0
+				for _, r := range sendAtOnce(t, q, n, func(int) string { return filler }) {
+					switch {
+					case r.Err == nil:
+						stored++
+					case mnq.KindOf(r.Err) == mnq.QuotaExceeded:
+						refused++
+					default:
+						t.Fatal(r.Err)
+					}
+				}
+				c, err := q.Counts(context.Background())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if stored == 0 || refused == 0 || c.Visible != int64(stored) {
+					t.Fatalf("%d stored, %d refused, %d counted", stored, refused, c.Visible)
+				}
+			})
+		})
+	}
+}
+
+func TestPaceFollowsTheDisk(t *testing.T) {
+	t.Parallel()
+	p := newPace()
+	if p.batches(5) || p.batches(10) || !p.batches(50) {
+		t.Error("at first a batch pays from about 22 writes on")
+	}
+	for range 50 { // a disk on which a sync takes 5 ms
+		p.learn(2, false, 10*time.Millisecond)
+		p.learn(20, true, 25*time.Millisecond)
+	}
+	if p.batches(5) || !p.batches(10) {
+		t.Errorf("a slow disk: a batch pays from 6 writes on, not so with %+v", p)
+	}
+	for range 50 { // one that is as fast as memory
+		p.learn(10, false, 300*time.Microsecond)
+	}
+	if p.batches(maxCommit) {
+		t.Errorf("a fast disk: no batch pays, not so with %+v", p)
+	}
+	other := 0
+	for range 10 * secondLook {
+		if p.batches(100) {
+			other++
+		}
+	}
+	if other != 10 {
+		t.Errorf("the other way was measured %d times, not 10", other)
+	}
+}
+
+func TestTakeBoundsABatchAndKeepsTheOrder(t *testing.T) {
+	t.Parallel()
+	of := func(n, size int) *commit {
+		c := &commit{}
+		for range n {
+			c.reqs = append(c.reqs, request{data: make([]byte, size)})
+		}
+		return c
+	}
+	for _, test := range []struct {
+		name    string
+		waiting []*commit
+		want    int
+	}{
+		{"everything", []*commit{of(1, 10), of(10, 10), of(1, 10)}, 3},
+		{"at most maxCommit writes", []*commit{of(maxCommit-5, 1), of(5, 1), of(1, 1)}, 2},
+		{"at most maxCommitBytes", []*commit{of(1, maxCommitBytes), of(1, 1)}, 1},
+		{"never nothing", []*commit{of(10, maxCommitBytes), of(1, 1)}, 1},
+	} {
+		c := &committer{waiting: test.waiting}
+		group, reqs := c.take()
+		writes := 0
+		for _, one := range test.waiting[:test.want] {
+			writes += len(one.reqs)
+		}
+		if len(group) != test.want || len(reqs) != writes || len(c.waiting) != len(test.waiting)-test.want {
+			t.Errorf("%s: %d callers with %d writes, %d left", test.name, len(group), len(reqs), len(c.waiting))
+		}
+	}
+}
+
+// BenchmarkSend sends 1 KiB messages with every write synced to disk.
+func BenchmarkSend(b *testing.B) {
+	for _, together := range []bool{false, true} {
+		for _, callers := range []int{1, 4, 16, 64, 256} {
+			b.Run(fmt.Sprintf("callers=%d/group=%t", callers, together), func(b *testing.B) {
+				q := syncedQueue(b, together)
+				body := string(make([]byte, 1024))
+				work := make(chan struct{}, callers)
+				var all sync.WaitGroup
+				b.ResetTimer()
+				for range callers {
+					all.Go(func() {
+						for range work {
+							if r := q.Send(context.Background(), []Send{{Body: body}})[0]; r.Err != nil {
+								b.Error(r.Err)
+							}
+						}
+					})
+				}
+				for range b.N {
+					work <- struct{}{}
+				}
+				close(work)
+				all.Wait()
+				b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msg/s")
+			})
+		}
+	}
+}
+
+// syncedQueue is a queue on a server of its own that syncs every write.
+func syncedQueue(b *testing.B, together bool) *Queue {
+	b.Helper()
+	n, err := node.New(node.Config{DataDir: b.TempDir(), Fsync: node.FsyncAlways})
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := n.Start(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	acc, _ := nkeys.CreateAccount()
+	id, _ := acc.PublicKey()
+	if err := n.PushAccount(b.Context(), node.Account{ID: id, Name: "n", SigningKey: id, Limits: node.Unlimited()}); err != nil {
+		b.Fatal(err)
+	}
+	nc, js, err := n.Connect(b.Context(), id, acc)
+	if err != nil {
+		b.Fatal(err)
+	}
+	s, err := New(Config{
+		Control: n.Control(), HandleKey: make([]byte, 32), GroupCommit: together,
+		Connect: func(context.Context, string) (*nats.Conn, jetstream.JetStream, error) { return nc, js, nil },
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := s.Start(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		_ = s.Stop(context.Background())
+		nc.Close()
+		_ = n.Stop(context.Background())
+	})
+	quota := mnq.Quota{StorageBytes: -1, MessageBytes: 1 << 20, Queues: -1}
+	q, err := s.Create(b.Context(), mnq.Namespace{ID: id, Region: "fr-par", Quota: quota}, "q", nil, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return q
+}
