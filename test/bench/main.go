@@ -28,13 +28,16 @@ const (
 
 func main() {
 	bin := flag.String("bin", "bin/mnq", "binary to measure")
-	starts := flag.Int("starts", 9, "number of cold starts")
-	big := flag.Bool("scale", true, "measure a deep queue, many long polls, queues and groups as well")
+	starts := flag.Int("starts", 9, "number of cold starts; 0 for none")
+	only := flag.String("scale", "backlog,polls,queues,groups", "what else to measure: of a deep queue, many long polls, many queues, many FIFO groups")
 	addr := flag.String("http", "127.0.0.1:19324", "where the measured server listens")
 	flag.Parse()
-	err := measure(*bin, max(*starts, 1))
-	if err == nil && *big {
-		err = scale(*bin, *addr)
+	var err error
+	if *starts > 0 {
+		err = measure(*bin, *starts)
+	}
+	if err == nil && *only != "" {
+		err = scale(*bin, *addr, strings.Split(*only, ","))
 	}
 	if err != nil {
 		_, _ = fmt.Fprintln(os.Stderr, "bench:", err)
