@@ -213,6 +213,16 @@ func TestQueryEncodes(t *testing.T) {
 	}
 }
 
+func TestJSONErrorsReadAsTheyAreWritten(t *testing.T) {
+	t.Parallel()
+	body, _ := jsonProtocol{}.encodeFailure(nil, failureOf(outOfRange(21, "WaitTimeSeconds", "Must be >= 0 and <= 20, if provided.")), http.Header{})
+	const want = `{"__type":"com.amazon.coral.service#InvalidParameterValueException",` +
+		`"message":"Value 21 for parameter WaitTimeSeconds is invalid. Reason: Must be >= 0 and <= 20, if provided."}`
+	if string(body) != want {
+		t.Errorf("got %s, want %s", body, want)
+	}
+}
+
 func decodeJSON(body string, in any) error {
 	return jsonProtocol{}.decode(&request{body: []byte(body)}, in)
 }

@@ -184,7 +184,7 @@ func messageGoesThrough(t *testing.T, _ *installation, c *client) {
 		"b":    {DataType: "Binary", BinaryValue: []byte{0, 255, 1}},
 	}
 	sent := do[sendMessageOutput](t, c, "SendMessage", &sendMessageInput{
-		QueueUrl: url, MessageBody: body, MessageAttributes: attributes, MessageGroupId: "g",
+		QueueUrl: url, MessageBody: body, MessageAttributes: attributes, MessageGroupId: new("g"),
 		MessageSystemAttributes: map[string]attributeValue{"AWSTraceHeader": {DataType: "String", StringValue: "Root=1"}},
 	})
 	if sent.MD5OfMessageBody != bodyMD5(body) || sent.MD5OfMessageAttributes == "" || sent.MD5OfMessageSystemAttributes == "" || sent.MessageId == "" {
@@ -378,9 +378,11 @@ func messagesAreChecked(t *testing.T, _ *installation, c *client) {
 		{&sendMessageInput{QueueUrl: url, MessageBody: "\uFFFE"}, contents, "Invalid characters found."},
 		{&sendMessageInput{QueueUrl: url, MessageBody: strings.Repeat("x", 1025)}, value, "One or more parameters are invalid. Reason: Message must be shorter than 1024 bytes."},
 		{&sendMessageInput{QueueUrl: url, MessageBody: "x", DelaySeconds: new(integer(-1))}, value, "Value -1 for parameter DelaySeconds is invalid. Reason: DelaySeconds must be >= 0 and <= 900."},
-		{&sendMessageInput{QueueUrl: url, MessageBody: "x", MessageGroupId: "a b"}, value, "Value a b for parameter MessageGroupId is invalid. Reason: MessageGroupId can only include"},
-		{&sendMessageInput{QueueUrl: url, MessageBody: "x", MessageDeduplicationId: "d"}, value, "Value d for parameter MessageDeduplicationId is invalid. Reason: The request includes a parameter that is not valid for this queue type."},
-		{&sendMessageInput{QueueUrl: url, MessageBody: "x", MessageDeduplicationId: strings.Repeat("d", 129)}, value, "1 to 128 in length."},
+		{&sendMessageInput{QueueUrl: url, MessageBody: "x", MessageGroupId: new("")}, value, "Value  for parameter MessageGroupId is invalid. Reason: MessageGroupId can only include alphanumeric and punctuation characters. 1 to 128 in length."},
+		{&sendMessageInput{QueueUrl: url, MessageBody: "x", MessageDeduplicationId: new("")}, value, "Value  for parameter MessageDeduplicationId is invalid. Reason: MessageDeduplicationId can only include"},
+		{&sendMessageInput{QueueUrl: url, MessageBody: "x", MessageGroupId: new("a b")}, value, "Value a b for parameter MessageGroupId is invalid. Reason: MessageGroupId can only include"},
+		{&sendMessageInput{QueueUrl: url, MessageBody: "x", MessageDeduplicationId: new("d")}, value, "Value d for parameter MessageDeduplicationId is invalid. Reason: The request includes a parameter that is not valid for this queue type."},
+		{&sendMessageInput{QueueUrl: url, MessageBody: "x", MessageDeduplicationId: new(strings.Repeat("d", 129))}, value, "1 to 128 in length."},
 		{&sendMessageInput{QueueUrl: url, MessageBody: "x", MessageSystemAttributes: map[string]attributeValue{"Foo": {DataType: "String", StringValue: "x"}}}, value, "AWSTraceHeader"},
 		{attribute("a", "String", ""), value, "Message (user) attribute 'a' must contain a non-empty value of type 'String'."},
 		{attribute("a", "Binary", "x"), value, "must contain a non-empty value of type 'Binary'."},

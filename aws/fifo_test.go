@@ -20,23 +20,23 @@ func fifoQueues(t *testing.T, _ *installation, c *client) {
 	url := c.createFIFO(t, "q.fifo", true)
 	group, dedup := "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~", "~}|{`_^]\\[@?>=<;:/.-,+*)('&%$#\"!"
 	first := do[sendMessageOutput](t, c, "SendMessage", &sendMessageInput{
-		QueueUrl: url, MessageBody: "1", MessageGroupId: group, MessageDeduplicationId: dedup, DelaySeconds: new(integer(0)),
+		QueueUrl: url, MessageBody: "1", MessageGroupId: new(group), MessageDeduplicationId: new(dedup), DelaySeconds: new(integer(0)),
 	})
 	if len(first.SequenceNumber) != 20 || strings.Trim(first.SequenceNumber, "0123456789") != "" {
 		t.Errorf("sequence number %q", first.SequenceNumber)
 	}
 	again := do[sendMessageOutput](t, c, "SendMessage", &sendMessageInput{
-		QueueUrl: url, MessageBody: "another", MessageGroupId: group, MessageDeduplicationId: dedup,
+		QueueUrl: url, MessageBody: "another", MessageGroupId: new(group), MessageDeduplicationId: new(dedup),
 		MessageAttributes: map[string]attributeValue{"a": {DataType: "String", StringValue: "x"}},
 	})
 	if again.MessageId != first.MessageId || again.SequenceNumber != first.SequenceNumber || again.MD5OfMessageBody != bodyMD5("another") || again.MD5OfMessageAttributes == "" {
 		t.Errorf("the duplicate's answer: %+v", again)
 	}
 	batch := do[sendMessageBatchOutput](t, c, "SendMessageBatch", &sendMessageBatchInput{QueueUrl: url, Entries: []sendEntry{
-		{Id: "a", MessageBody: "2", MessageGroupId: group},
-		{Id: "b", MessageBody: "3", MessageGroupId: "other"},
-		{Id: "c", MessageBody: "2", MessageGroupId: group},
-		{Id: "d", MessageBody: "x", MessageGroupId: group, DelaySeconds: new(integer(2))},
+		{Id: "a", MessageBody: "2", MessageGroupId: new(group)},
+		{Id: "b", MessageBody: "3", MessageGroupId: new("other")},
+		{Id: "c", MessageBody: "2", MessageGroupId: new(group)},
+		{Id: "d", MessageBody: "x", MessageGroupId: new(group), DelaySeconds: new(integer(2))},
 	}})
 	if len(batch.Successful) != 3 || batch.Successful[0].MessageId != batch.Successful[2].MessageId || batch.Successful[0].SequenceNumber <= first.SequenceNumber {
 		t.Errorf("%+v", batch)
@@ -49,7 +49,7 @@ func fifoQueues(t *testing.T, _ *installation, c *client) {
 		t.Error(diff)
 	}
 	receive := &receiveMessageInput{
-		QueueUrl: url, MaxNumberOfMessages: new(integer(10)), AttributeNames: []string{"All"}, ReceiveRequestAttemptId: "attempt",
+		QueueUrl: url, MaxNumberOfMessages: new(integer(10)), AttributeNames: []string{"All"}, ReceiveRequestAttemptId: new("attempt"),
 	}
 	got := do[receiveMessageOutput](t, c, "ReceiveMessage", receive).Messages
 	if len(got) != 3 || got[0].Body != "1" || got[1].Body != "2" || got[2].Body != "3" {
@@ -92,31 +92,33 @@ func fifoChecks(t *testing.T, i *installation, c *client) {
 		code, text string
 	}{
 		{&sendMessageInput{QueueUrl: url, MessageBody: "x"}, "MissingParameter", "The request must contain the parameter MessageGroupId."},
-		{&sendMessageInput{QueueUrl: strict, MessageBody: "x", MessageGroupId: "g"}, value, neither},
-		{&sendMessageInput{QueueUrl: url, MessageBody: "x", MessageGroupId: "group 123"}, value, form("group 123", "MessageGroupId")},
-		{&sendMessageInput{QueueUrl: url, MessageBody: "x", MessageGroupId: "g", MessageDeduplicationId: "group 123"}, value, form("group 123", "MessageDeduplicationId")},
-		{&sendMessageInput{QueueUrl: url, MessageBody: "x", MessageGroupId: strings.Repeat("a", 129)}, value, "1 to 128 in length."},
+		{&sendMessageInput{QueueUrl: strict, MessageBody: "x", MessageGroupId: new("g")}, value, neither},
+		{&sendMessageInput{QueueUrl: url, MessageBody: "x", MessageGroupId: new("")}, value, form("", "MessageGroupId")},
+		{&sendMessageInput{QueueUrl: url, MessageBody: "x", MessageGroupId: new("g"), MessageDeduplicationId: new("")}, value, form("", "MessageDeduplicationId")},
+		{&sendMessageInput{QueueUrl: url, MessageBody: "x", MessageGroupId: new("group 123")}, value, form("group 123", "MessageGroupId")},
+		{&sendMessageInput{QueueUrl: url, MessageBody: "x", MessageGroupId: new("g"), MessageDeduplicationId: new("group 123")}, value, form("group 123", "MessageDeduplicationId")},
+		{&sendMessageInput{QueueUrl: url, MessageBody: "x", MessageGroupId: new(strings.Repeat("a", 129))}, value, "1 to 128 in length."},
 		{
-			&sendMessageInput{QueueUrl: url, MessageBody: "x", MessageGroupId: "g", DelaySeconds: new(integer(2))}, value,
+			&sendMessageInput{QueueUrl: url, MessageBody: "x", MessageGroupId: new("g"), DelaySeconds: new(integer(2))}, value,
 			"Value 2 for parameter DelaySeconds is invalid. Reason: The request include parameter that is not valid for this queue type.",
 		},
 		{
-			&sendMessageInput{QueueUrl: standard, MessageBody: "x", MessageDeduplicationId: "d"}, value,
+			&sendMessageInput{QueueUrl: standard, MessageBody: "x", MessageDeduplicationId: new("d")}, value,
 			"Value d for parameter MessageDeduplicationId is invalid. Reason: The request includes a parameter that is not valid for this queue type.",
 		},
 	} {
 		c.refused(t, "SendMessage", tc.in, tc.code, tc.text)
 	}
 	c.refused(t, "SendMessageBatch", &sendMessageBatchInput{QueueUrl: url, Entries: []sendEntry{
-		{Id: "1", MessageBody: "x", MessageGroupId: "g"}, {Id: "2", MessageBody: "y"},
+		{Id: "1", MessageBody: "x", MessageGroupId: new("g")}, {Id: "2", MessageBody: "y"},
 	}}, value, "The request must contain the parameter MessageGroupId.")
 	c.refused(t, "SendMessageBatch", &sendMessageBatchInput{QueueUrl: strict, Entries: []sendEntry{
-		{Id: "1", MessageBody: "x", MessageGroupId: "g", MessageDeduplicationId: "d"}, {Id: "2", MessageBody: "y", MessageGroupId: "g"},
+		{Id: "1", MessageBody: "x", MessageGroupId: new("g"), MessageDeduplicationId: new("d")}, {Id: "2", MessageBody: "y", MessageGroupId: new("g")},
 	}}, value, neither)
 	if got := do[receiveMessageOutput](t, c, "ReceiveMessage", &receiveMessageInput{QueueUrl: url}); len(got.Messages) != 0 {
 		t.Errorf("a batch that was refused as a whole left %+v", got)
 	}
-	c.refused(t, "ReceiveMessage", &receiveMessageInput{QueueUrl: url, ReceiveRequestAttemptId: "a b"}, value, "ReceiveRequestAttemptId")
+	c.refused(t, "ReceiveMessage", &receiveMessageInput{QueueUrl: url, ReceiveRequestAttemptId: new("a b")}, value, "ReceiveRequestAttemptId")
 
 	if _, err := i.dir.SetFIFOWithoutGroup(t.Context(), c.ns.ID, true); err != nil {
 		t.Fatal(err)

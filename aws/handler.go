@@ -134,7 +134,7 @@ func newHandler(cfg Config) (*Handler, error) {
 
 // ServeHTTP answers one request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	req := &request{id: uuid.NewString(), http: r, proto: queryProtocol{}, service: mnq.ServiceSQS}
+	req := &request{id: uuid.NewString(), http: r, path: below(h.basePath, r.URL.Path), proto: queryProtocol{}, service: mnq.ServiceSQS}
 	w.Header().Set("X-Amzn-Requestid", req.id)
 	defer h.recoverPanic(r.Context(), w, req)
 	if r.Header.Get(targetHeader) != "" || strings.HasPrefix(r.Header.Get("Content-Type"), jsonContentType) {
@@ -337,6 +337,15 @@ func hasParameter(s, p string) bool {
 		}
 		s = s[i+len(p):]
 	}
+}
+
+// below is what of path comes after base. A path that is not below it stays as it
+// is, for clients that reach the server without the proxy that adds it.
+func below(base, path string) string {
+	if rest, found := strings.CutPrefix(path, base); found && (rest == "" || rest[0] == '/') {
+		return rest
+	}
+	return path
 }
 
 func (h *Handler) baseURL(r *http.Request) string {

@@ -158,6 +158,16 @@ func TestQueuePathNamesTheQueueInQuery(t *testing.T) {
 	if a := post("/a/queue", "Action=ListQueues"); a.code != "InvalidAction" || a.msg != "The action ListQueues is not valid for this endpoint." {
 		t.Errorf("%s %s", a.code, a.msg)
 	}
+	// Below the public URL's path the root is "/" all the same.
+	b.h.basePath = "/mq"
+	for path, want := range map[string]string{
+		"/mq": "MissingParameter", "/mq/": "MissingParameter", "/": "MissingParameter", "/mq/other/queue": "AWS.SimpleQueueService.NonExistentQueue",
+		"/mqx/queue": "AWS.SimpleQueueService.NonExistentQueue",
+	} {
+		if a := post(path, "Action=DeleteQueue"); a.code != want {
+			t.Errorf("%s: %s %s", path, a.code, a.msg)
+		}
+	}
 }
 
 func TestQueueURLs(t *testing.T) {
@@ -170,6 +180,10 @@ func TestQueueURLs(t *testing.T) {
 		{"https://h/p/a/q", "/p", "a", "q"},
 		{"https://h/a/q", "/p", "a", "q"},
 		{"https://h/a/b/q", "", "", ""},
+		{"http://h:4566/queue/us-east-1/a/q", "", "a", "q"},
+		{"/p/queue/us-east-1/a/q", "/p", "a", "q"},
+		{"/queues/us-east-1/a/q", "", "", ""},
+		{"/px/q", "/p", "px", "q"},
 		{"", "", "", ""},
 		{"https://h", "", "", ""},
 		{"://", "", "", ""},

@@ -56,13 +56,17 @@ func (jsonProtocol) encode(_ *request, out any) ([]byte, string, error) {
 	if _, ok := out.(*none); ok {
 		return nil, jsonContentType, nil
 	}
+	body, err := encodeJSON(out)
+	return body, jsonContentType, err
+}
+
+// encodeJSON leaves <, > and & as they are.
+func encodeJSON(v any) ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
-	if err := enc.Encode(out); err != nil {
-		return nil, "", err
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), jsonContentType, nil
+	err := enc.Encode(v)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
 func (jsonProtocol) encodeFailure(_ *request, f failure, h http.Header) ([]byte, string) {
@@ -71,7 +75,7 @@ func (jsonProtocol) encodeFailure(_ *request, f failure, h http.Header) ([]byte,
 		code = "AccessDenied"
 	}
 	h.Set("X-Amzn-Query-Error", code+";"+f.kind())
-	body, err := json.Marshal(struct {
+	body, err := encodeJSON(struct {
 		Type    string `json:"__type"`
 		Message string `json:"message"`
 	}{f.shape, f.msg})

@@ -24,6 +24,7 @@ type protocol interface {
 type request struct {
 	id      string // UUID
 	http    *http.Request
+	path    string // of the URL, below that of the public URL
 	body    []byte
 	admit   func() error // asked before a large body is read; nil: always
 	large   bool         // holds one of the places for large bodies

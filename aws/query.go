@@ -135,17 +135,18 @@ func (queryProtocol) action(r *request) (string, error) {
 	return action.value, nil
 }
 
-// decode also takes the queue from the path when no parameter names it.
+// decode also takes the queue from the path when no parameter names it. On a
+// queue's path only what is done to a queue is an action.
 func (queryProtocol) decode(r *request, in any) error {
 	v := reflect.ValueOf(in).Elem()
 	if err := decodeStruct(r.form, v); err != nil {
 		return err
 	}
 	queueURL := v.FieldByName("QueueUrl")
-	onQueue := strings.Trim(r.http.URL.Path, "/") != ""
+	onQueue := strings.Trim(r.path, "/") != ""
 	switch {
 	case queueURL.IsValid() && onQueue && queueURL.Kind() == reflect.String && queueURL.Len() == 0:
-		queueURL.SetString(r.http.URL.Path)
+		queueURL.SetString(r.path)
 	case !queueURL.IsValid() && onQueue && r.service == mnq.ServiceSQS:
 		return unknownAction(r.name)
 	}

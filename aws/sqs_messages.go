@@ -170,7 +170,7 @@ func newReceive(in *receiveMessageInput) (queue.Receive, error) {
 		}
 		take.Visibility = seconds(*n)
 	}
-	take.AttemptID = in.ReceiveRequestAttemptId
+	take.AttemptID = value(in.ReceiveRequestAttemptId)
 	return take, checkID("ReceiveRequestAttemptId", in.ReceiveRequestAttemptId)
 }
 

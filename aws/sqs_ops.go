@@ -41,8 +41,9 @@ func sqsOperations() []operation {
 	)
 }
 
-// splitQueueURL reads a queue's URL, path or bare name. The host is ignored:
-// clients reach the same server by many names.
+// splitQueueURL reads a queue's URL, path or bare name. The host is ignored, and
+// so is the region of the form /queue/{region}/{account}/{name} that an emulator
+// hands out: clients reach the same server by many names.
 func splitQueueURL(s, basePath string) (account, name string, ok bool) {
 	if strings.Contains(s, "://") {
 		u, err := url.Parse(s)
@@ -51,10 +52,10 @@ func splitQueueURL(s, basePath string) (account, name string, ok bool) {
 		}
 		s = u.Path
 	}
-	if rest, found := strings.CutPrefix(s, basePath+"/"); found {
-		s = rest
+	parts := strings.Split(strings.Trim(below(basePath, s), "/"), "/")
+	if len(parts) == 4 && parts[0] == "queue" {
+		parts = parts[2:]
 	}
-	parts := strings.Split(strings.Trim(s, "/"), "/")
 	switch len(parts) {
 	case 1:
 		return "", parts[0], parts[0] != ""

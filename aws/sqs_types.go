@@ -61,8 +61,8 @@ type sendMessageInput struct {
 	DelaySeconds            *integer
 	MessageAttributes       map[string]attributeValue `query:"MessageAttribute,Name,Value"`
 	MessageSystemAttributes map[string]attributeValue `query:"MessageSystemAttribute,Name,Value"`
-	MessageDeduplicationId  string
-	MessageGroupId          string
+	MessageDeduplicationId  *string                   // here "" is not the same as nothing
+	MessageGroupId          *string
 }
 
 type sendMessageOutput struct {
@@ -84,8 +84,8 @@ type sendEntry struct {
 	DelaySeconds            *integer
 	MessageAttributes       map[string]attributeValue `query:"MessageAttribute,Name,Value"`
 	MessageSystemAttributes map[string]attributeValue `query:"MessageSystemAttribute,Name,Value"`
-	MessageDeduplicationId  string
-	MessageGroupId          string
+	MessageDeduplicationId  *string                   // here "" is not the same as nothing
+	MessageGroupId          *string
 }
 
 type sendMessageBatchOutput struct {
@@ -117,7 +117,7 @@ type receiveMessageInput struct {
 	MaxNumberOfMessages         *integer
 	VisibilityTimeout           *integer
 	WaitTimeSeconds             *integer
-	ReceiveRequestAttemptId     string
+	ReceiveRequestAttemptId     *string
 }
 
 type receiveMessageOutput struct {

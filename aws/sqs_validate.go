@@ -36,7 +36,7 @@ const (
 // what type the queue is.
 func newSend(c *call, in *sendEntry, fifo bool) (queue.Send, error) {
 	s := queue.Send{
-		Body: in.MessageBody, GroupID: in.MessageGroupId, DedupID: in.MessageDeduplicationId,
+		Body: in.MessageBody, GroupID: value(in.MessageGroupId), DedupID: value(in.MessageDeduplicationId),
 		SenderID: c.principal.Credential.ID, NoGroup: c.principal.Namespace.FIFOWithoutGroup,
 	}
 	if in.MessageBody == "" {
@@ -58,8 +58,8 @@ func newSend(c *call, in *sendEntry, fifo bool) (queue.Send, error) {
 	if err = checkID("MessageDeduplicationId", in.MessageDeduplicationId); err != nil {
 		return s, err
 	}
-	if in.MessageDeduplicationId != "" && !fifo {
-		return s, invalidValue("Value " + in.MessageDeduplicationId + " for parameter MessageDeduplicationId is invalid. " +
+	if in.MessageDeduplicationId != nil && !fifo {
+		return s, invalidValue("Value " + s.DedupID + " for parameter MessageDeduplicationId is invalid. " +
 			"Reason: The request includes a parameter that is not valid for this queue type.")
 	}
 	if in.DelaySeconds != nil {
@@ -94,9 +94,22 @@ func validText(s string) bool {
 	return true
 }
 
-// checkID holds a message group or deduplication id to its form. Absent is right.
-func checkID(parameter, id string) error {
-	ok := len(id) <= 128
+// value is what a member holds, "" for one that was not given.
+func value(member *string) string {
+	if member == nil {
+		return ""
+	}
+	return *member
+}
+
+// checkID holds a message group, deduplication or attempt id to its form. Absent
+// is right, empty is not.
+func checkID(parameter string, given *string) error {
+	if given == nil {
+		return nil
+	}
+	id := *given
+	ok := id != "" && len(id) <= 128
 	for i := range len(id) {
 		ok = ok && id[i] > ' ' && id[i] < 0x7F
 	}

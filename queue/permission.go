@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/openmnq/mnq"
 )
@@ -113,6 +114,7 @@ func (q *Queue) changePolicy(ctx context.Context, resource string, f func([]json
 		if list, err = f(list); err != nil {
 			return err
 		}
+		r.Modified = time.Now().UTC()
 		if len(list) == 0 {
 			delete(r.Settings, attrPolicy)
 			return nil
