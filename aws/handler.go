@@ -60,6 +60,10 @@ type Config struct {
 	// Default: Directory.Principal, in whatever region.
 	Lookup func(ctx context.Context, accessKey, region string) (mnq.Principal, error)
 
+	// Owner returns the namespace that the account part of a queue URL or ARN names
+	// in a region. Default: Directory.NamespaceByAccount, whatever the region.
+	Owner func(account, region string) (mnq.Namespace, error)
+
 	// SkipSignature takes every request for what it says it is, also one without a
 	// signature, whose region is then Region. For local development only.
 	SkipSignature bool
@@ -79,7 +83,6 @@ type Handler struct {
 	base     string // PublicURL without a slash at the end
 	basePath string // its path
 	verifier verifier
-	owner    func(account string) (mnq.Namespace, error)
 	polls    atomic.Int64
 	large    chan struct{} // a token for each request with a large body
 }
@@ -94,12 +97,10 @@ func New(cfg Config) (*Handler, error) {
 			return cfg.Directory.Principal(accessKey)
 		}
 	}
-	h, err := newHandler(cfg)
-	if err != nil {
-		return nil, err
+	if cfg.Owner == nil {
+		cfg.Owner = func(account, _ string) (mnq.Namespace, error) { return cfg.Directory.NamespaceByAccount(account) }
 	}
-	h.owner = cfg.Directory.NamespaceByAccount
-	return h, nil
+	return newHandler(cfg)
 }
 
 func newHandler(cfg Config) (*Handler, error) {

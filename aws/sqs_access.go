@@ -30,11 +30,11 @@ func (h *Handler) find(c *call, account, name string) (*addressed, error) {
 	ns := c.principal.Namespace
 	own := account == "" || account == ns.Account()
 	if !own {
-		if queue.OwnerOnly(c.name) || h.owner == nil {
+		if queue.OwnerOnly(c.name) || h.cfg.Owner == nil {
 			return nil, queueDoesNotExist()
 		}
 		var err error
-		if ns, err = h.owner(account); err != nil || ns.Account() != account || ns.Protocol != mnq.ProtocolSQSSNS {
+		if ns, err = h.cfg.Owner(account, ns.Region); err != nil || ns.Account() != account || ns.Protocol != mnq.ProtocolSQSSNS {
 			return nil, queueDoesNotExist()
 		}
 	}

@@ -16,9 +16,22 @@ const (
 
 var regionRule = regexp.MustCompile(`^[a-z0-9-]{1,32}$`)
 
+// DevQuota is what every namespace of `mnq serve --dev` gets: no limits, but for
+// messages, which may be as long as on AWS.
+func DevQuota(p mnq.Protocol) mnq.Quota {
+	q := mnq.Quota{
+		StorageBytes: -1, MessageBytes: 1 << 20, Queues: -1, Topics: -1, Subscriptions: -1,
+		Streams: -1, Consumers: -1, Connections: -1, MaxAckPending: -1, NATSSubs: -1,
+	}
+	if p == mnq.ProtocolNATS {
+		q.MessageBytes = -1
+	}
+	return q
+}
+
 // Dev makes tenants up as they are asked for, for `mnq serve --dev`: each account
-// and region is a namespace of its own, made on first use and without limits. It
-// is safe for concurrent use, by one process.
+// and region is a namespace of its own, made on first use. It is safe for
+// concurrent use, by one process.
 type Dev struct {
 	dir     *Directory
 	account string
@@ -82,18 +95,16 @@ func (v *Dev) Namespace(ctx context.Context, account, region string) (mnq.Namesp
 		return mnq.Namespace{}, err
 	}
 	r.Namespace.Region, r.Namespace.AccountID, r.Namespace.Activated = region, account, true
-	r.Namespace.Quota = mnq.Quota{
-		StorageBytes: -1, MessageBytes: 1 << 20, Queues: -1, Topics: -1, Subscriptions: -1,
-	}
 	return r.inForce(), v.dir.makeNamespace(ctx, r)
 }
 
-// Known returns the namespace of an account in a region if there is one.
-func (v *Dev) Known(account, region string) (mnq.Namespace, error) {
+// Owner resolves the account part of a queue URL or ARN: a made-up account in that
+// region if there is one by now, else what the directory knows.
+func (v *Dev) Owner(account, region string) (mnq.Namespace, error) {
 	if ns, ok := v.find(account, region); ok {
 		return ns, nil
 	}
-	return mnq.Namespace{}, notFound("tenant.Dev", "namespace", account)
+	return v.dir.NamespaceByAccount(account)
 }
 
 func (v *Dev) find(account, region string) (ns mnq.Namespace, ok bool) {

@@ -51,12 +51,19 @@ type Config struct {
 	// It may be empty and given later to SetAPIURL.
 	APIURL string
 
+	// Quota is what a namespace is given when it is made; zero fields stand for
+	// the protocol's default, whatever that is later. nil: the defaults.
+	Quota func(mnq.Protocol) mnq.Quota
+
 	Limits Limits
 	Log    *slog.Logger
 }
 
 func (c *Config) validate() error {
 	c.Region = cmp.Or(c.Region, "fr-par")
+	if c.Quota == nil {
+		c.Quota = func(mnq.Protocol) mnq.Quota { return mnq.Quota{} }
+	}
 	c.Limits.Projects = cmp.Or(c.Limits.Projects, 1000)
 	c.Limits.APIKeys = cmp.Or(c.Limits.APIKeys, 1000)
 	c.Limits.Namespaces = cmp.Or(c.Limits.Namespaces, 10_000)

@@ -73,7 +73,7 @@ func (d *Directory) newNamespaceRecord(in NewNamespace) (*namespaceRecord, error
 	return &namespaceRecord{
 		Namespace: mnq.Namespace{
 			ID: id, Name: in.Name, Protocol: in.Protocol, ProjectID: in.ProjectID, Region: d.cfg.Region,
-			CreatedAt: t, UpdatedAt: t,
+			Quota: d.cfg.Quota(in.Protocol), CreatedAt: t, UpdatedAt: t,
 		},
 		SigningKey: signing, SigningSeed: d.sealer.Seal("signing seed", id, seed),
 	}, nil

@@ -128,9 +128,13 @@ func (s *server) newParts(ctx context.Context, masterKey string, t *tls.Config) 
 	if s.node, err = node.New(nodeConfig); err != nil {
 		return err
 	}
+	var quota func(mnq.Protocol) mnq.Quota
+	if s.cfg.Dev {
+		quota = tenant.DevQuota
+	}
 	s.directory, err = tenant.New(tenant.Config{
 		Node: s.node, DataDir: s.cfg.DataDir, MasterKey: masterKey,
-		Region: s.cfg.Region, APIURL: s.publicHTTP(), Log: s.log,
+		Region: s.cfg.Region, APIURL: s.publicHTTP(), Quota: quota, Log: s.log,
 	})
 	if err != nil {
 		return errors.Join(err, s.node.Stop(ctx))
@@ -196,7 +200,7 @@ func (s *server) openFrontDoors(ctx context.Context) error {
 		if err := s.prepareDev(ctx, dev); err != nil {
 			return err
 		}
-		config.Lookup = dev.Principal
+		config.Lookup, config.Owner = dev.Principal, dev.Owner
 	}
 	sqs, err := aws.New(config)
 	if err != nil {

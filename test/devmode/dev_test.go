@@ -4,7 +4,9 @@ package devmode
 import (
 	"errors"
 	"net/http"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -107,6 +109,95 @@ func TestDev(t *testing.T) {
 			t.Error("one account sees the other's queue")
 		}
 	})
+}
+
+// TestAccounts: policies open queues to other accounts, in the region that the
+// signature names.
+func TestAccounts(t *testing.T) {
+	t.Parallel()
+	p := mnqtest.Start(t, mnqtest.Options{Args: []string{"--dev", "--dev-skip-signature", "--fsync", "interval"}})
+	ctx := t.Context()
+	const mine, theirs = "111111111111", "222222222222"
+	owner, guest := client(p, mine, "any", "us-east-1"), client(p, theirs, "other", "us-east-1")
+	url := create(t, owner, "shared")
+	create(t, client(p, mine, "any", "eu-west-3"), "shared")
+	send := func(c *sqs.Client) error {
+		_, err := c.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: &url, MessageBody: aws.String("x")})
+		return err
+	}
+	if e := mnqtest.WantCode(send(guest), "AWS.SimpleQueueService.NonExistentQueue"); e != nil {
+		t.Errorf("before it was allowed: %v", e)
+	}
+	if _, err := owner.AddPermission(ctx, &sqs.AddPermissionInput{
+		QueueUrl: &url, Label: aws.String("guest"), AWSAccountIds: []string{theirs}, Actions: []string{"SendMessage", "GetQueueUrl"},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := send(guest); err != nil {
+		t.Errorf("once allowed: %v", err)
+	}
+	found, err := guest.GetQueueUrl(ctx, &sqs.GetQueueUrlInput{QueueName: aws.String("shared"), QueueOwnerAWSAccountId: aws.String(mine)})
+	if err != nil || *found.QueueUrl != url {
+		t.Errorf("GetQueueUrl with the owner: %v %v", found, err)
+	}
+	_, err = guest.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{QueueUrl: &url})
+	for what, err := range map[string]error{
+		"another action": err, "another region": send(client(p, theirs, "other", "eu-west-3")), "another account": send(client(p, "333333333333", "x", "us-east-1")),
+	} {
+		if e := mnqtest.WantCode(err, "AWS.SimpleQueueService.NonExistentQueue"); e != nil {
+			t.Errorf("%s: %v", what, e)
+		}
+	}
+}
+
+// TestReadyProject: SQS and SNS of the default project are on, and what the control
+// plane makes has no quota either.
+func TestReadyProject(t *testing.T) {
+	t.Parallel()
+	p := mnqtest.Start(t, mnqtest.Options{Args: []string{"--dev", "--fsync", "interval"}})
+	for _, s := range []string{"sqs", "sns"} {
+		info := p.Must("GET", "/mnq/v1beta1/regions/fr-par/"+s+"-info?project_id="+p.Env["SCW_DEFAULT_PROJECT_ID"], nil)
+		if info["status"] != "enabled" {
+			t.Errorf("%s: %v", s, info)
+		}
+	}
+	for _, protocol := range []string{"sqs_sns", "nats"} {
+		quota := p.Must("GET", "/openmnq/v1/namespaces/"+p.Namespace("n", protocol)+"/quota", nil)
+		for name, v := range quota {
+			if n, ok := v.(float64); ok && n != -1 && (name != "message_bytes" || protocol == "nats" || n != 1<<20) {
+				t.Errorf("%s: %s is %v", protocol, name, n)
+			}
+		}
+	}
+	c := mnqtest.SQS(p.URL, p.Keys(p.Namespace("unlimited", "sqs_sns"), "prm"))
+	url, body := create(t, c, "big"), strings.Repeat("x", 1<<20)
+	if _, err := c.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &url, MessageBody: &body}); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestEphemeral: nothing stays behind.
+func TestEphemeral(t *testing.T) {
+	t.Parallel()
+	tmp := t.TempDir()
+	p := mnqtest.Start(t, mnqtest.Options{Args: []string{"--dev", "--ephemeral", "--fsync", "interval"}, Env: []string{"TMPDIR=" + tmp}})
+	create(t, client(p, "test", "test", "us-east-1"), "q")
+	entries, err := os.ReadDir(tmp)
+	if err != nil || len(entries) != 1 {
+		t.Fatalf("in the temporary directory: %v %v", entries, err)
+	}
+	if _, err := os.Stat(filepath.Join(tmp, entries[0].Name(), "admin.env")); err != nil {
+		t.Error(err)
+	}
+	if err := p.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if entries, err := os.ReadDir(tmp); err != nil || len(entries) != 0 {
+		t.Errorf("left behind: %v %v", entries, err)
+	}
+	if _, err := os.Stat(p.Dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the data directory was used: %v", err)
+	}
 }
 
 func TestSkipSignature(t *testing.T) {
