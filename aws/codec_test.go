@@ -2,6 +2,7 @@ package aws
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
@@ -162,6 +163,61 @@ func TestQueryDecodes(t *testing.T) {
 			t.Error(err, in)
 		}
 	})
+	t.Run("ANameAloneAsAnEmptyList", func(t *testing.T) {
+		t.Parallel()
+		var in struct {
+			AttributeNames []string `query:"AttributeName"`
+			Tags           []string `query:"Tags.member" wire:"notnull"`
+		}
+		if err := decodeForm(t, "Action=A&AttributeName=&Tags=", &in); err != nil || len(in.AttributeNames) != 0 || len(in.Tags) != 0 {
+			t.Error(err, in)
+		}
+		if err := decodeForm(t, "Action=A&AttributeName.1=&Tags.member.1=", &in); err != nil || len(in.AttributeNames) != 1 || len(in.Tags) != 1 {
+			t.Error(err, in)
+		}
+	})
+	t.Run("NamesWhatMustNotBeNull", func(t *testing.T) {
+		t.Parallel()
+		type value struct {
+			DataType    string `wire:"notnull"`
+			StringValue *string
+			BinaryValue *[]byte
+		}
+		type entry struct {
+			ID         string           `query:"Id" json:"Id" wire:"notnull"`
+			Attributes map[string]value `query:"MessageAttributes.entry,Name,Value" json:"MessageAttributes"`
+		}
+		var in struct {
+			Message    string           `wire:"notnull"`
+			Attributes map[string]value `query:"MessageAttributes.entry,Name,Value" json:"MessageAttributes"`
+			Entries    []entry          `query:"Entries.member"`
+			One        *entry
+		}
+		null := func(form, text string) {
+			t.Helper()
+			if f := failureOf(mnq.ServiceSNS, decodeForm(t, "Action=A&"+form, &in)); f.code != "ValidationError" || f.status != 400 || !strings.Contains(f.msg, text) {
+				t.Errorf("%s: %+v", form, f)
+			}
+		}
+		null("x=", "1 validation error detected: Value null at 'message' failed to satisfy constraint: Member must not be null")
+		null("Message=&MessageAttributes.entry.1.Name=a&MessageAttributes.entry.1.Value.StringValue=x", "Value null at 'messageAttributes.a.member.dataType' failed")
+		null("Message=&MessageAttributes.entry.1.Name=a", "Value null at 'messageAttributes.a.member.dataType' failed")
+		null("Message=&Entries.member.7.Id=x&Entries.member.8.MessageAttributes.entry.1.Name=a", "2 validation errors detected: "+
+			"Value null at 'entries.2.member.id' failed to satisfy constraint: Member must not be null; "+
+			"Value null at 'entries.2.member.messageAttributes.a.member.dataType' failed to satisfy constraint: Member must not be null")
+		null("Message=&One.MessageAttributes.entry.1.Name=a", "Value null at 'one.id'")
+		many := &strings.Builder{}
+		for i := range 900 {
+			fmt.Fprintf(many, "&Entries.member.%d.x=", i)
+		}
+		if err := decodeForm(t, "Action=A"+many.String(), &in); !strings.Contains(err.Error(), "901 validation errors") || len(err.Error()) > 2000 {
+			t.Error(err)
+		}
+		err := decodeForm(t, "Action=A&Message=&MessageAttributes.entry.1.Name=a&MessageAttributes.entry.1.Value.DataType=&MessageAttributes.entry.1.Value.BinaryValue=", &in)
+		if v := in.Attributes["a"]; err != nil || v.StringValue != nil || v.BinaryValue == nil {
+			t.Error(err, in)
+		}
+	})
 	t.Run("RefusesWhatIsOfAnotherType", func(t *testing.T) {
 		t.Parallel()
 		wantCode(t, decodeForm(t, "Action=A&DelaySeconds=x", &sendMessageInput{}), "SerializationException", "DelaySeconds")
@@ -215,11 +271,21 @@ func TestQueryEncodes(t *testing.T) {
 
 func TestJSONErrorsReadAsTheyAreWritten(t *testing.T) {
 	t.Parallel()
-	body, _ := jsonProtocol{}.encodeFailure(nil, failureOf(outOfRange(21, "WaitTimeSeconds", "Must be >= 0 and <= 20, if provided.")), http.Header{})
+	body, _ := jsonProtocol{}.encodeFailure(nil, failureOf(mnq.ServiceSQS, outOfRange(21, "WaitTimeSeconds", "Must be >= 0 and <= 20, if provided.")), http.Header{})
 	const want = `{"__type":"com.amazon.coral.service#InvalidParameterValueException",` +
 		`"message":"Value 21 for parameter WaitTimeSeconds is invalid. Reason: Must be >= 0 and <= 20, if provided."}`
 	if string(body) != want {
 		t.Errorf("got %s, want %s", body, want)
+	}
+}
+
+func TestAResultWithoutMembersIsWritten(t *testing.T) {
+	t.Parallel()
+	r := &request{id: "id", service: mnq.ServiceSNS, name: "TagResource"}
+	const want = `<?xml version="1.0"?><TagResourceResponse xmlns="http://sns.amazonaws.com/doc/2010-03-31/"><TagResourceResult></TagResourceResult>` +
+		`<ResponseMetadata><RequestId>id</RequestId></ResponseMetadata></TagResourceResponse>`
+	if body, _, err := (queryProtocol{}).encode(r, &empty{}); err != nil || string(body) != want {
+		t.Errorf("%v %s", err, body)
 	}
 }
 
@@ -306,12 +372,12 @@ func FuzzQueryCodec(f *testing.F) {
 		for _, v := range []any{&in.sendMessageInput, &in.Batch} {
 			err := decodeForm(t, form, v)
 			if err != nil {
-				if failureOf(err).receiver() {
+				if failureOf(mnq.ServiceSQS, err).receiver() {
 					t.Error(err)
 				}
 				continue
 			}
-			if err := checkRequired(reflect.ValueOf(v).Elem()); err != nil && failureOf(err).name != "MissingParameter" {
+			if err := checkRequired(reflect.ValueOf(v).Elem()); err != nil && failureOf(mnq.ServiceSQS, err).name != "MissingParameter" {
 				t.Error(err)
 			}
 		}
@@ -331,7 +397,7 @@ func FuzzJSONCodec(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body string) {
 		var in sendMessageInput
 		if err := decodeJSON(body, &in); err != nil {
-			if f := failureOf(err); f.name != "SerializationException" {
+			if f := failureOf(mnq.ServiceSQS, err); f.name != "SerializationException" {
 				t.Error(err)
 			}
 			return

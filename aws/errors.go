@@ -19,69 +19,51 @@ type fault struct {
 	status int
 }
 
-const (
-	sqsShape   = "com.amazonaws.sqs#"
-	coralShape = "com.amazon.coral.service#"
-	sqsPrefix  = "AWS.SimpleQueueService."
-)
+const coralShape = "com.amazon.coral.service#"
 
-// faults maps [mnq.Error.Code] to the wire. The codes are SQS's shape names, and
-// for what no model declares the Query codes.
-var faults = map[string]fault{
-	"QueueDoesNotExist":            {sqsShape + "QueueDoesNotExist", sqsPrefix + "NonExistentQueue", 400},
-	"QueueNameExists":              {sqsShape + "QueueNameExists", "QueueAlreadyExists", 400},
-	"QueueDeletedRecently":         {sqsShape + "QueueDeletedRecently", sqsPrefix + "QueueDeletedRecently", 400},
-	"PurgeQueueInProgress":         {sqsShape + "PurgeQueueInProgress", sqsPrefix + "PurgeQueueInProgress", 403},
-	"BatchEntryIdsNotDistinct":     {sqsShape + "BatchEntryIdsNotDistinct", sqsPrefix + "BatchEntryIdsNotDistinct", 400},
-	"BatchRequestTooLong":          {sqsShape + "BatchRequestTooLong", sqsPrefix + "BatchRequestTooLong", 400},
-	"EmptyBatchRequest":            {sqsShape + "EmptyBatchRequest", sqsPrefix + "EmptyBatchRequest", 400},
-	"InvalidBatchEntryId":          {sqsShape + "InvalidBatchEntryId", sqsPrefix + "InvalidBatchEntryId", 400},
-	"TooManyEntriesInBatchRequest": {sqsShape + "TooManyEntriesInBatchRequest", sqsPrefix + "TooManyEntriesInBatchRequest", 400},
-	"MessageNotInflight":           {sqsShape + "MessageNotInflight", sqsPrefix + "MessageNotInflight", 400},
-	"UnsupportedOperation":         {sqsShape + "UnsupportedOperation", sqsPrefix + "UnsupportedOperation", 400},
-	"InvalidAttributeName":         {sqsShape + "InvalidAttributeName", "InvalidAttributeName", 400},
-	"InvalidAttributeValue":        {sqsShape + "InvalidAttributeValue", "InvalidAttributeValue", 400},
-	"InvalidIdFormat":              {sqsShape + "InvalidIdFormat", "InvalidIdFormat", 400},
-	"InvalidMessageContents":       {sqsShape + "InvalidMessageContents", "InvalidMessageContents", 400},
-	"ReceiptHandleIsInvalid":       {sqsShape + "ReceiptHandleIsInvalid", "ReceiptHandleIsInvalid", 404},
-	"OverLimit":                    {sqsShape + "OverLimit", "OverLimit", 403},
-	"InvalidAddress":               {sqsShape + "InvalidAddress", "InvalidAddress", 404},
-	"InvalidSecurity":              {sqsShape + "InvalidSecurity", "InvalidSecurity", 403},
-	"RequestThrottled":             {sqsShape + "RequestThrottled", "RequestThrottled", 403},
-	"ResourceNotFoundException":    {sqsShape + "ResourceNotFoundException", "ResourceNotFoundException", 404},
-
-	"InvalidParameterValue":   {coralShape + "InvalidParameterValueException", "InvalidParameterValue", 400},
-	"MissingParameter":        {coralShape + "MissingRequiredParameterException", "MissingParameter", 400},
-	"InvalidAction":           {coralShape + "UnknownOperationException", "InvalidAction", 400},
-	"MissingAction":           {coralShape + "UnknownOperationException", "MissingAction", 400},
-	"SerializationException":  {coralShape + "SerializationException", "MalformedInput", 400},
-	"MalformedQueryString":    {coralShape + "SerializationException", "MalformedQueryString", 400},
-	"RequestEntityTooLarge":   {coralShape + "RequestEntityTooLargeException", "RequestEntityTooLarge", 413},
-	"UnsupportedMediaType":    {coralShape + "UnsupportedMediaTypeException", "UnsupportedMediaType", 415},
-	"MethodNotAllowed":        {coralShape + "UnknownOperationException", "MethodNotAllowed", 405},
-	"AccessDenied":            {coralShape + "AccessDeniedException", "AccessDenied", 403},
-	"InvalidClientTokenId":    {coralShape + "UnrecognizedClientException", "InvalidClientTokenId", 403},
-	"SignatureDoesNotMatch":   {coralShape + "InvalidSignatureException", "SignatureDoesNotMatch", 403},
-	"IncompleteSignature":     {coralShape + "IncompleteSignatureException", "IncompleteSignature", 400},
-	codeMissingAuthentication: {coralShape + "AccessDeniedException", codeMissingAuthentication, 403},
-	"ThrottlingException":     {coralShape + "ThrottlingException", "Throttling", 400},
-	"InternalFailure":         {coralShape + "InternalFailure", "InternalError", 500},
-	"ServiceUnavailable":      {coralShape + "ServiceUnavailable", "ServiceUnavailable", 503},
+// vocabulary is how one service names conditions.
+type vocabulary struct {
+	// faults maps [mnq.Error.Code] to the wire.
+	faults map[string]fault
+	// kinds name the condition, in faults, of an error whose own code is not there.
+	kinds map[mnq.Kind]string
 }
 
-// kindCodes name the condition of an error whose own code is none of the wire's.
-var kindCodes = map[mnq.Kind]string{
-	mnq.Internal: "InternalFailure", mnq.Invalid: "InvalidParameterValue", mnq.Unauthenticated: "InvalidClientTokenId",
-	mnq.Denied: "AccessDenied", mnq.NotFound: "ResourceNotFoundException", mnq.Exists: "QueueNameExists",
-	mnq.Conflict:      "ServiceUnavailable", // lost a race: the same request may win the next one
-	mnq.QuotaExceeded: "OverLimit", mnq.Throttled: "RequestThrottled", mnq.Unavailable: "ServiceUnavailable",
-	mnq.Unsupported: "UnsupportedOperation",
+var vocabularies = map[mnq.Service]*vocabulary{mnq.ServiceSQS: sqsVocabulary(), mnq.ServiceSNS: snsVocabulary()}
+
+// withCommon adds what no service's model declares: faults of requests as such, and
+// of ours.
+func withCommon(faults map[string]fault) map[string]fault {
+	for name, f := range map[string]fault{
+		"InvalidParameterValue":   {coralShape + "InvalidParameterValueException", "InvalidParameterValue", 400},
+		"MissingParameter":        {coralShape + "MissingRequiredParameterException", "MissingParameter", 400},
+		"InvalidAction":           {coralShape + "UnknownOperationException", "InvalidAction", 400},
+		"MissingAction":           {coralShape + "UnknownOperationException", "MissingAction", 400},
+		"SerializationException":  {coralShape + "SerializationException", "MalformedInput", 400},
+		"MalformedQueryString":    {coralShape + "SerializationException", "MalformedQueryString", 400},
+		"RequestEntityTooLarge":   {coralShape + "RequestEntityTooLargeException", "RequestEntityTooLarge", 413},
+		"UnsupportedMediaType":    {coralShape + "UnsupportedMediaTypeException", "UnsupportedMediaType", 415},
+		"MethodNotAllowed":        {coralShape + "UnknownOperationException", "MethodNotAllowed", 405},
+		"AccessDenied":            {coralShape + "AccessDeniedException", "AccessDenied", 403},
+		"InvalidClientTokenId":    {coralShape + "UnrecognizedClientException", "InvalidClientTokenId", 403},
+		"SignatureDoesNotMatch":   {coralShape + "InvalidSignatureException", "SignatureDoesNotMatch", 403},
+		"IncompleteSignature":     {coralShape + "IncompleteSignatureException", "IncompleteSignature", 400},
+		codeMissingAuthentication: {coralShape + "AccessDeniedException", codeMissingAuthentication, 403},
+		"ThrottlingException":     {coralShape + "ThrottlingException", "Throttling", 400},
+		"InternalFailure":         {coralShape + "InternalFailure", "InternalError", 500},
+		"ServiceUnavailable":      {coralShape + "ServiceUnavailable", "ServiceUnavailable", 503},
+	} {
+		if _, own := faults[name]; !own {
+			faults[name] = f
+		}
+	}
+	return faults
 }
 
 // failure is an error as one client is told it.
 type failure struct {
 	fault
-	name string // the key in faults
+	name string // the key in the service's faults
 	msg  string
 }
 
@@ -96,9 +78,10 @@ func (f failure) kind() string {
 	return "Sender"
 }
 
-// failureOf decides what a client is told about err. The cause of a fault of ours
-// stays here, and a queue that is missing reads the same whatever the reason.
-func failureOf(err error) failure {
+// failureOf decides what a client of the service is told about err. The cause of a
+// fault of ours stays here, and a queue that is missing reads the same whatever the
+// reason.
+func failureOf(s mnq.Service, err error) failure {
 	e, ok := errors.AsType[*mnq.Error](err)
 	if !ok {
 		e = &mnq.Error{Kind: mnq.Internal, Err: err}
@@ -106,11 +89,11 @@ func failureOf(err error) failure {
 			e.Kind = mnq.Unavailable
 		}
 	}
-	name := e.Code
-	if _, known := faults[name]; !known || e.Kind == mnq.Internal || e.Kind == mnq.Unavailable {
-		name = kindCodes[e.Kind]
+	name, words := e.Code, vocabularies[s]
+	if _, known := words.faults[name]; !known || e.Kind == mnq.Internal || e.Kind == mnq.Unavailable {
+		name = words.kinds[e.Kind]
 	}
-	f := failure{fault: faults[name], name: name, msg: e.Msg}
+	f := failure{fault: words.faults[name], name: name, msg: e.Msg}
 	switch {
 	case name == "QueueDoesNotExist":
 		f.msg = "The specified queue does not exist."
@@ -139,8 +122,4 @@ func missing(member string) error {
 
 func malformed(msg string, cause error) error {
 	return &mnq.Error{Kind: mnq.Invalid, Code: "SerializationException", Op: "aws.decode", Msg: msg, Err: cause}
-}
-
-func queueDoesNotExist() error {
-	return &mnq.Error{Kind: mnq.NotFound, Code: "QueueDoesNotExist"}
 }

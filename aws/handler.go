@@ -36,8 +36,8 @@ const (
 	defaultLongPolls = 20_000
 	giveBackTimeout  = 5 * time.Second
 
-	versionSQS = "Version=2012-11-05"
-	versionSNS = "Version=2010-03-31"
+	versionSQS = "2012-11-05"
+	versionSNS = "2010-03-31"
 )
 
 // Config says what the front door serves.
@@ -184,8 +184,11 @@ func (h *Handler) serve(ctx context.Context, req *request) (*call, any, error) {
 	if req.name, err = req.proto.action(req); err != nil {
 		return nil, nil, err
 	}
-	op, err := find(req.service, req.name, c.principal.Credential.Permissions)
+	op, err := find(req.service, req.name)
 	if err != nil {
+		return nil, nil, err
+	}
+	if err := op.admit(c); err != nil {
 		return nil, nil, err
 	}
 	if info := service.RequestOf(ctx); info != nil {
@@ -202,20 +205,23 @@ func (h *Handler) authenticate(ctx context.Context, req *request) (*call, error)
 		return nil, invalid("MethodNotAllowed", "Only GET and POST are served here.")
 	}
 	sig, sigErr := parseSignature(r)
-	switch {
-	case sigErr == nil:
+	if sigErr == nil {
 		req.query = sig.query
-	case h.cfg.SkipSignature:
+	} else {
 		var err error
 		if req.query, err = parsePairs(nil, r.URL.RawQuery); err != nil {
 			return nil, err
 		}
 	}
+	anonymous := isLink(req, sigErr)
 	req.admit = func() error { return h.admit(ctx, req, sig, sigErr) }
 	if err := readBody(req); err != nil {
 		return nil, err
 	}
 	req.service = serviceOf(req, sig)
+	if anonymous {
+		return &call{request: req, anonymous: true, baseURL: h.baseURL(r)}, nil
+	}
 	var principal mnq.Principal
 	var err error
 	switch {
@@ -306,38 +312,52 @@ func (h *Handler) admit(ctx context.Context, req *request, sig *signature, sigEr
 	}
 }
 
+// isLink reports whether req calls an operation as links do: by GET, without a
+// signature.
+func isLink(req *request, sigErr error) bool {
+	if e, ok := errors.AsType[*mnq.Error](sigErr); !ok || e.Code != codeMissingAuthentication {
+		return false
+	}
+	if _, ok := req.proto.(queryProtocol); !ok || req.http.Method != http.MethodGet {
+		return false
+	}
+	op := tables[mnq.ServiceSNS][rawParameter(req.http.URL.RawQuery, "Action")]
+	return op != nil && op.link
+}
+
 // serviceOf tells which service a request is meant for: by its target, its
-// Version, or the scope of its signature. The signature must be for that service.
+// Version, or the scope of its signature, which must be for that service; without
+// any of them by an action that only SNS has.
 func serviceOf(req *request, sig *signature) mnq.Service {
 	if _, ok := req.proto.(jsonProtocol); ok {
 		return mnq.ServiceSQS
 	}
 	query, body := req.http.URL.RawQuery, string(req.body)
-	switch {
-	case hasParameter(query, versionSQS) || hasParameter(body, versionSQS):
+	read := func(name string) string { return cmp.Or(rawParameter(query, name), rawParameter(body, name)) }
+	switch read("Version") {
+	case versionSQS:
 		return mnq.ServiceSQS
-	case hasParameter(query, versionSNS) || hasParameter(body, versionSNS):
+	case versionSNS:
 		return mnq.ServiceSNS
 	}
-	if sig != nil && sig.scope.service == string(mnq.ServiceSNS) {
+	if sig != nil && (sig.scope.service == string(mnq.ServiceSNS) || sig.scope.service == string(mnq.ServiceSQS)) {
+		return mnq.Service(sig.scope.service)
+	}
+	if action := read("Action"); tables[mnq.ServiceSQS][action] == nil && tables[mnq.ServiceSNS][action] != nil {
 		return mnq.ServiceSNS
 	}
 	return mnq.ServiceSQS
 }
 
-// hasParameter reports whether the raw form s has the parameter p, which needs no
-// escaping.
-func hasParameter(s, p string) bool {
-	for {
-		i := strings.Index(s, p)
-		if i < 0 {
-			return false
+// rawParameter returns the first value of a parameter in a form, both of which
+// need no escaping.
+func rawParameter(form, name string) string {
+	for part := range strings.SplitSeq(form, "&") {
+		if value, ok := strings.CutPrefix(part, name); ok && strings.HasPrefix(value, "=") {
+			return value[1:]
 		}
-		if end := i + len(p); (i == 0 || s[i-1] == '&') && (end == len(s) || s[end] == '&') {
-			return true
-		}
-		s = s[i+len(p):]
 	}
+	return ""
 }
 
 // below is what of path comes after base. A path that is not below it stays as it
@@ -361,7 +381,7 @@ func (h *Handler) baseURL(r *http.Request) string {
 
 // fail answers err; the cause of what is our fault is logged and not shown.
 func (h *Handler) fail(ctx context.Context, w http.ResponseWriter, req *request, err error) {
-	f := failureOf(err)
+	f := failureOf(req.service, err)
 	if f.receiver() && !errors.Is(err, context.Canceled) {
 		h.cfg.Log.ErrorContext(ctx, "request_failed", "request_id", req.id, "service", string(req.service), "operation", clip(req.name), "error", err)
 	}

@@ -70,18 +70,44 @@ func TestKindsBecomeFaults(t *testing.T) {
 		mnq.Conflict: {"ServiceUnavailable", 503}, mnq.QuotaExceeded: {"OverLimit", 403}, mnq.Throttled: {"RequestThrottled", 403},
 		mnq.Unavailable: {"ServiceUnavailable", 503}, mnq.Unsupported: {"AWS.SimpleQueueService.UnsupportedOperation", 400},
 	} {
-		f := failureOf(&mnq.Error{Kind: kind, Err: secret})
+		f := failureOf(mnq.ServiceSQS, &mnq.Error{Kind: kind, Err: secret})
 		if f.code != want.code || f.status != want.status || f.msg == "" || strings.Contains(f.msg, "secret") {
 			t.Errorf("%v: %+v", kind, f)
 		}
 	}
 	for _, err := range []error{secret, &mnq.Error{Kind: mnq.Internal, Code: "OverLimit", Msg: "secret"}} {
-		if f := failureOf(err); f.code != "InternalError" || f.kind() != "Receiver" || strings.Contains(f.msg, "secret") {
+		if f := failureOf(mnq.ServiceSQS, err); f.code != "InternalError" || f.kind() != "Receiver" || strings.Contains(f.msg, "secret") {
 			t.Errorf("%+v", f)
 		}
 	}
-	if f := failureOf(&mnq.Error{Kind: mnq.QuotaExceeded, Msg: "The storage is full."}); f.msg != "The storage is full." {
+	if f := failureOf(mnq.ServiceSQS, &mnq.Error{Kind: mnq.QuotaExceeded, Msg: "The storage is full."}); f.msg != "The storage is full." {
 		t.Error(f.msg)
+	}
+}
+
+func TestSNSHasItsOwnCodes(t *testing.T) {
+	t.Parallel()
+	for code, want := range map[string]struct {
+		code   string
+		status int
+	}{
+		"NotFound": {"NotFound", 404}, "ResourceNotFound": {"ResourceNotFound", 404}, "ParameterValueInvalid": {"ParameterValueInvalid", 400},
+		"FilterPolicyLimitExceeded": {"FilterPolicyLimitExceeded", 403}, "Throttled": {"Throttled", 429}, "AccessDenied": {"AuthorizationError", 403},
+		"UnsupportedOperation": {"InvalidAction", 400}, "SerializationException": {"MalformedInput", 400}, "no such code": {"InvalidParameter", 400},
+		"QueueDoesNotExist": {"InvalidParameter", 400}, "SignatureDoesNotMatch": {"SignatureDoesNotMatch", 403},
+	} {
+		if f := failureOf(mnq.ServiceSNS, &mnq.Error{Kind: mnq.Invalid, Code: code, Msg: "m"}); f.code != want.code || f.status != want.status || f.msg != "m" {
+			t.Errorf("%s: %+v", code, f)
+		}
+	}
+	for kind, want := range map[mnq.Kind]string{
+		mnq.Internal: "InternalError", mnq.Invalid: "InvalidParameter", mnq.Unauthenticated: "InvalidClientTokenId", mnq.Denied: "AuthorizationError",
+		mnq.NotFound: "NotFound", mnq.Exists: "InvalidParameter", mnq.Conflict: "ServiceUnavailable", mnq.QuotaExceeded: "OverLimit",
+		mnq.Throttled: "Throttled", mnq.Unavailable: "ServiceUnavailable", mnq.Unsupported: "InvalidAction",
+	} {
+		if f := failureOf(mnq.ServiceSNS, &mnq.Error{Kind: kind}); f.code != want || f.msg == "" {
+			t.Errorf("%v: %+v", kind, f)
+		}
 	}
 }
 

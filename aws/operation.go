@@ -15,13 +15,18 @@ type operation struct {
 	need    mnq.Permission
 	in, out reflect.Type // nil: not offered
 	run     func(h *Handler, ctx context.Context, c *call) (any, error)
+
+	// link says that the operation may also be called by GET without a signature,
+	// as the links do that messages to webhooks have.
+	link bool
 }
 
 // call is a verified request for one operation.
 type call struct {
 	*request
-	principal mnq.Principal
-	baseURL   string // of queue URLs, without a slash at the end
+	principal mnq.Principal // zero when anonymous
+	anonymous bool          // by a link
+	baseURL   string        // of queue URLs, without a slash at the end
 
 	// giveBack, when set, is called if the answer could not be delivered.
 	giveBack func(ctx context.Context)
@@ -74,16 +79,9 @@ func index(all ...[]operation) map[mnq.Service]map[string]*operation {
 	return t
 }
 
-// find returns the operation that a request names and its caller may use.
-func find(service mnq.Service, name string, p mnq.Permissions) (*operation, error) {
-	rows := tables[service]
-	if rows == nil {
-		return nil, &mnq.Error{
-			Kind: mnq.Unsupported, Code: "InvalidAction", Op: "aws.find",
-			Msg: "The action " + clip(name) + " is not available yet: this endpoint serves SQS only.",
-		}
-	}
-	op := rows[name]
+// find returns the operation that a request names.
+func find(service mnq.Service, name string) (*operation, error) {
+	op := tables[service][name]
 	switch {
 	case op == nil:
 		return nil, unknownAction(name)
@@ -92,13 +90,19 @@ func find(service mnq.Service, name string, p mnq.Permissions) (*operation, erro
 			Kind: mnq.Unsupported, Code: "UnsupportedOperation", Op: "aws.find",
 			Msg: "The action " + name + " is not supported.",
 		}
-	case !p.Allow(op.need):
-		return nil, &mnq.Error{
-			Kind: mnq.Denied, Code: "AccessDenied", Op: "aws.find",
-			Msg: "Access to " + string(service) + ":" + name + " is denied: the credential needs " + permissionText(op.need) + ".",
-		}
 	}
 	return op, nil
+}
+
+// admit refuses callers who may not do this.
+func (op *operation) admit(c *call) error {
+	if c.anonymous && op.link || !c.anonymous && c.principal.Credential.Permissions.Allow(op.need) {
+		return nil
+	}
+	return &mnq.Error{
+		Kind: mnq.Denied, Code: "AccessDenied", Op: "aws.admit",
+		Msg: "Access to " + string(op.service) + ":" + op.name + " is denied: the credential needs " + permissionText(op.need) + ".",
+	}
 }
 
 func unknownAction(name string) error {
@@ -114,6 +118,9 @@ var permissionNames = []struct {
 }{{mnq.CanPublish, "can_publish"}, {mnq.CanReceive, "can_receive"}, {mnq.CanManage, "can_manage"}}
 
 func permissionText(need mnq.Permission) string {
+	if need == 0 {
+		return "none"
+	}
 	var names []string
 	for _, p := range permissionNames {
 		if need&p.bit != 0 {
@@ -127,8 +134,8 @@ func permissionText(need mnq.Permission) string {
 type Operation struct {
 	Service    mnq.Service
 	Name       string
-	Permission string   // such as "can_receive or can_manage"
-	Supported  bool     // false: answers UnsupportedOperation
+	Permission string   // such as "can_receive or can_manage"; "none"
+	Supported  bool     // false: answers that it is not supported
 	Input      []string // members that are read, in order; nil when not supported
 	Output     []string // members that may be answered
 }

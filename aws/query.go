@@ -96,7 +96,8 @@ func (n *tree) at(path ...string) *tree {
 }
 
 // elements returns the elements of a list by ascending index, whatever the gaps.
-// A list without any index is a list of one.
+// A list without any index is a list of one, and a name with nothing at all is how
+// clients write an empty list.
 func (n *tree) elements() []*tree {
 	type indexed struct {
 		i int
@@ -108,7 +109,11 @@ func (n *tree) elements() []*tree {
 			found = append(found, indexed{i, child})
 		}
 	}
-	if len(found) == 0 {
+	switch {
+	case len(found) > 0:
+	case n.value == "" && len(n.children) == 0:
+		return nil
+	default:
 		return []*tree{n}
 	}
 	slices.SortFunc(found, func(a, b indexed) int { return cmp.Compare(a.i, b.i) })
@@ -139,6 +144,9 @@ func (queryProtocol) action(r *request) (string, error) {
 // queue's path only what is done to a queue is an action.
 func (queryProtocol) decode(r *request, in any) error {
 	v := reflect.ValueOf(in).Elem()
+	if found := nulls(nil, r.form, v.Type(), ""); len(found) > 0 {
+		return isNull(found...)
+	}
 	if err := decodeStruct(r.form, v); err != nil {
 		return err
 	}
@@ -167,6 +175,45 @@ func decodeStruct(n *tree, v reflect.Value) error {
 		}
 	}
 	return nil
+}
+
+// nulls appends where the notnull members are that n lacks, in the words of SNS's
+// error: messageAttributes.color.member.dataType.
+func nulls(found []string, n *tree, t reflect.Type, at string) []string {
+	s := shapeOf(t)
+	if !s.notNull {
+		return found
+	}
+	for _, m := range s.members {
+		here := at + strings.ToLower(m.name[:1]) + m.name[1:]
+		child := n.at(m.path...)
+		if child == nil {
+			if m.notNull && n.at(m.path[0]) == nil { // Tags= is an empty list of Tags.member
+				found = append(found, here)
+			}
+			continue
+		}
+		field := t.Field(m.index).Type
+		e := elementOf(field)
+		if e.Kind() != reflect.Struct {
+			continue
+		}
+		switch field.Kind() {
+		case reflect.Map:
+			for _, entry := range child.elements() {
+				if key := entry.at(m.key); key != nil {
+					found = nulls(found, entry.at(m.value), e, here+"."+clip(key.value)+".member.")
+				}
+			}
+		case reflect.Slice:
+			for i, element := range child.elements() {
+				found = nulls(found, element, e, here+"."+strconv.Itoa(i+1)+".member.")
+			}
+		default:
+			found = nulls(found, child, e, here+".")
+		}
+	}
+	return found
 }
 
 func decodeMember(n *tree, m member, v reflect.Value) error {
@@ -253,9 +300,6 @@ func (queryProtocol) encode(r *request, out any) ([]byte, string, error) {
 }
 
 func (queryProtocol) encodeFailure(r *request, f failure, _ http.Header) ([]byte, string) {
-	if r.service == mnq.ServiceSNS && f.name == "AccessDenied" {
-		f.code = "AuthorizationError"
-	}
 	if f.name == "QueueDoesNotExist" {
 		f.msg = "The specified queue does not exist for this wsdl version."
 	}

@@ -30,8 +30,12 @@ func (i *integer) UnmarshalJSON(b []byte) error {
 // long is a whole number that may be greater than 32 bits; it is only answered.
 type long int64
 
-// none is the output of operations that have none.
+// none is the output of operations that have none. In Query their answers have no
+// Result element.
 type none struct{}
+
+// empty is the output of operations that answer a result without members.
+type empty struct{}
 
 // shape is what the codecs know about a struct type.
 //
@@ -40,10 +44,15 @@ type none struct{}
 // part but the last wraps all elements of a list or map. For a map the second and
 // third part name key and value. So `query:"Attribute,Name,Value"` is SQS's
 // Attribute.1.Name, and `query:"Attributes.entry,key,value"` is SNS's
-// Attributes.entry.1.key. A fourth part is another name that is read as well. The tag `wire:"required"` makes a missing or empty
-// member a MissingParameter.
+// Attributes.entry.1.key. A fourth part is another name that is read as well.
+//
+// The tag wire says what a request must hold. A member that is "required" and
+// missing or empty is a MissingParameter, as SQS has it. One that is "notnull" and
+// missing is a ValidationError, as SNS has it, also inside lists and maps; it may
+// be empty.
 type shape struct {
 	members []member
+	notNull bool // some member is notnull, here or further down
 }
 
 type member struct {
@@ -53,6 +62,7 @@ type member struct {
 	key, value string   // of map entries, in Query
 	alias      string   // another name in Query, for reading
 	required   bool
+	notNull    bool
 }
 
 var shapes sync.Map // reflect.Type → *shape
@@ -64,7 +74,12 @@ func shapeOf(t reflect.Type) *shape {
 	s := &shape{}
 	for i := range t.NumField() {
 		f := t.Field(i)
-		m := member{index: i, name: f.Name, required: f.Tag.Get("wire") == "required"}
+		must := f.Tag.Get("wire")
+		m := member{index: i, name: f.Name, required: must == "required", notNull: must == "notnull"}
+		s.notNull = s.notNull || m.notNull
+		if e := elementOf(f.Type); e.Kind() == reflect.Struct {
+			s.notNull = shapeOf(e).notNull || s.notNull
+		}
 		if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" {
 			m.name = name
 		}
@@ -83,6 +98,14 @@ func shapeOf(t reflect.Type) *shape {
 	}
 	actual, _ := shapes.LoadOrStore(t, s)
 	return actual.(*shape) //nolint:forcetypeassert // only shapes are stored
+}
+
+// elementOf is the type of what a member holds one or more of.
+func elementOf(t reflect.Type) reflect.Type {
+	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Map || t.Kind() == reflect.Slice {
+		t = t.Elem()
+	}
+	return t
 }
 
 // names returns the members' names in order.

@@ -133,7 +133,7 @@ func wantCode(t testing.TB, err error, code, text string) {
 	if err == nil {
 		t.Fatalf("accepted, want %s", code)
 	}
-	if f := failureOf(err); f.name != code || !strings.Contains(f.msg, text) {
+	if f := failureOf(mnq.ServiceSQS, err); f.name != code || !strings.Contains(f.msg, text) {
 		t.Errorf("got %s %q, want %s with %q", f.name, f.msg, code, text)
 	}
 }
@@ -223,7 +223,7 @@ func TestRefusedSignature(t *testing.T) {
 				if a.code != code || !strings.Contains(a.msg, tc.text) {
 					t.Errorf("got %d %s %q, want %s with %q", a.status, a.code, a.msg, code, tc.text)
 				}
-				if a.status != faults[failureName(tc.want.code)].status {
+				if a.status != vocabularies[mnq.ServiceSQS].faults[failureName(tc.want.code)].status {
 					t.Errorf("status %d", a.status)
 				}
 				if want := coralShape + tc.want.shape; w.name == "JSON" && a.shape != want {

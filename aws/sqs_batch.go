@@ -56,16 +56,16 @@ func ids[E any](entries []E, id func(*E) string) []string {
 }
 
 // wholeFailure returns the error that fails a batch as a whole because it was not
-// about a single entry: the queue is gone, or nothing of it could be done for a
-// fault of ours, so that clients try the whole call again.
-func wholeFailure(errs []error) error {
+// about a single entry: the queue or topic is gone, or nothing of it could be done
+// for a fault of ours, so that clients try the whole call again.
+func wholeFailure(s mnq.Service, errs []error) error {
 	ours := 0
 	for _, err := range errs {
 		if err == nil {
 			continue
 		}
-		f := failureOf(err)
-		if f.name == "QueueDoesNotExist" {
+		f := failureOf(s, err)
+		if f.name == "QueueDoesNotExist" || f.name == "NotFound" {
 			return err
 		}
 		if f.receiver() {
@@ -79,8 +79,8 @@ func wholeFailure(errs []error) error {
 }
 
 // entryFailure renders the failure of one entry.
-func entryFailure(id string, err error) batchResultError {
-	f := failureOf(err)
+func entryFailure(s mnq.Service, id string, err error) batchResultError {
+	f := failureOf(s, err)
 	msg := f.msg
 	if rest, ok := strings.CutPrefix(msg, "One or more parameters are invalid."); ok {
 		msg = "One or more parameters cannot be validated." + rest

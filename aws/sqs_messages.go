@@ -79,12 +79,12 @@ func (h *Handler) sendMessageBatch(ctx context.Context, c *call, in *sendMessage
 			})
 		}
 	}
-	if err := wholeFailure(errs); err != nil {
+	if err := wholeFailure(mnq.ServiceSQS, errs); err != nil {
 		return nil, err
 	}
 	for i, err := range errs {
 		if err != nil {
-			out.Failed = append(out.Failed, entryFailure(in.Entries[i].Id, err))
+			out.Failed = append(out.Failed, entryFailure(mnq.ServiceSQS, in.Entries[i].Id, err))
 		}
 	}
 	return out, nil
@@ -306,14 +306,14 @@ func (h *Handler) deleteMessageBatch(ctx context.Context, c *call, in *deleteMes
 
 // batchResult sorts the outcomes of a batch whose successes have nothing to say.
 func batchResult(names []string, errs []error) (ok []resultEntry, failed []batchResultError, err error) {
-	if err := wholeFailure(errs); err != nil {
+	if err := wholeFailure(mnq.ServiceSQS, errs); err != nil {
 		return nil, nil, err
 	}
 	for i, id := range names {
 		if errs[i] == nil {
 			ok = append(ok, resultEntry{Id: id})
 		} else {
-			failed = append(failed, entryFailure(id, errs[i]))
+			failed = append(failed, entryFailure(mnq.ServiceSQS, id, errs[i]))
 		}
 	}
 	return ok, failed, nil
