@@ -52,6 +52,8 @@ type Error struct {
 	Field    string // the request field that is wrong, for Invalid
 	Msg      string // for the client
 	Hint     string // for the operator: what to do about it
+	Limit    int64  // for QuotaExceeded, where a number says it: what is allowed
+	Used     int64  // and what there is
 	Err      error
 }
 

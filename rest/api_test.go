@@ -325,6 +325,18 @@ func TestInternalErrors(t *testing.T) {
 	}
 }
 
+func TestQuotaErrorsSayHowMany(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	err := &mnq.Error{Kind: mnq.QuotaExceeded, Msg: "delete some", Limit: 10, Used: 11}
+	text, _ := json.Marshal(b.api.render(t.Context(), "r", err, operation{noun: "namespace"}))
+	want := `{"message":"quota(s) exceeded for this resource","type":"quotas_exceeded",` +
+		`"details":[{"resource":"namespace","quota":10,"current":11}],"help_message":"delete some"}`
+	if string(text) != want {
+		t.Errorf("got %s", text)
+	}
+}
+
 func TestPanicBecomesAnInternalError(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

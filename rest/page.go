@@ -14,15 +14,14 @@ import (
 // PageQuery selects a part of a list. total_count always counts all matches, and
 // a page beyond the end is empty.
 type PageQuery struct {
-	Page     int32 `query:"page" default:"1" minimum:"1" doc:"page number, from 1"`
-	PageSize int32 `query:"page_size" default:"50" minimum:"1" maximum:"100" doc:"items on a page"`
+	Page     int64 `query:"page" default:"1" minimum:"1" maximum:"2147483647" doc:"page number, from 1"` // wide, since huma cuts off what does not fit
+	PageSize int64 `query:"page_size" default:"50" minimum:"1" maximum:"100" doc:"items on a page"`
 }
 
 // cut returns the page of all that q asks for; never nil.
 func cut[T any](all []T, q PageQuery) []T {
-	size := int64(q.PageSize)
-	from := min((int64(q.Page)-1)*size, int64(len(all)))
-	to := min(from+size, int64(len(all)))
+	from := min((q.Page-1)*q.PageSize, int64(len(all)))
+	to := min(from+q.PageSize, int64(len(all)))
 	return append([]T{}, all[from:to]...)
 }
 

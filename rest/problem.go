@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"reflect"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -155,9 +156,13 @@ func problemOf(e *mnq.Error, op operation) *problem {
 			Resource: op.noun, ResourceID: e.Resource, CurrentState: "updating",
 		}
 	case mnq.QuotaExceeded:
+		d := detail{Resource: op.noun}
+		if e.Limit > 0 {
+			d.Quota, d.Current = &e.Limit, &e.Used
+		}
 		return &problem{
 			status: http.StatusForbidden, Type: "quotas_exceeded", Message: "quota(s) exceeded for this resource",
-			Details: []detail{{Resource: op.noun}}, HelpMessage: e.Msg,
+			Details: []detail{d}, HelpMessage: e.Msg,
 		}
 	case mnq.Throttled:
 		return &problem{status: http.StatusTooManyRequests, Type: "too_many_requests", Message: "too many requests", HelpMessage: e.Msg}
@@ -246,7 +251,7 @@ func argument(d *huma.ErrorDetail) detail {
 		return out("constraint", "value length must be "+lengthRule(m[1], m[2])+" runes")
 	}
 	if m := numberBound.FindStringSubmatch(msg); m != nil {
-		return out("constraint", "value must be "+map[string]string{"<": "less", ">": "greater"}[m[1]]+" than or equal to "+m[2])
+		return out("constraint", "value must be "+map[string]string{"<": "less", ">": "greater"}[m[1]]+" than or equal to "+digits(m[2]))
 	}
 	switch {
 	case strings.Contains(msg, "uuid"):
@@ -256,6 +261,15 @@ func argument(d *huma.ErrorDetail) detail {
 	default:
 		return out("format", msg)
 	}
+}
+
+// digits writes a number such as 2.147483647e+09 out.
+func digits(number string) string {
+	f, err := strconv.ParseFloat(number, 64)
+	if err != nil {
+		return number
+	}
+	return strconv.FormatFloat(f, 'f', -1, 64)
 }
 
 // lengthRule words a bound; ids are the only values with a fixed length.

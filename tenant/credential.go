@@ -84,7 +84,7 @@ func (d *Directory) newCredentialRecord(op string, in NewCredential) (*credentia
 		Permissions: in.Permissions, CreatedAt: t, UpdatedAt: t,
 	}}
 	var ns *namespaceRecord
-	full := false
+	users := 0
 	err := notFound(op, "namespace", in.NamespaceID)
 	d.view.look(func(x *index) {
 		if in.Service != "" {
@@ -103,14 +103,14 @@ func (d *Directory) newCredentialRecord(op string, in NewCredential) (*credentia
 			in.ProjectID != "" && in.ProjectID != ns.Namespace.ProjectID {
 			return
 		}
-		full = x.users(r.Credential.NamespaceID) >= d.cfg.Limits.Credentials
+		users = x.users(r.Credential.NamespaceID)
 		err = nil
 	})
 	switch {
 	case err != nil:
 		return nil, nil, err
-	case full:
-		return nil, nil, tooMany(op, "credentials", d.cfg.Limits.Credentials)
+	case users >= d.cfg.Limits.Credentials:
+		return nil, nil, tooMany(op, "credentials", users, d.cfg.Limits.Credentials)
 	case ns.Namespace.Protocol == mnq.ProtocolNATS && in.Permissions != (mnq.Permissions{}):
 		return nil, nil, invalid(op, "permissions", "NATS credentials have none")
 	}

@@ -308,9 +308,10 @@ func invalid(op, field, msg string) error {
 	return &mnq.Error{Kind: mnq.Invalid, Op: op, Field: field, Msg: msg}
 }
 
-func tooMany(op, what string, limit int) error {
+// tooMany refuses one more of what there are used of already.
+func tooMany(op, what string, used, limit int) error {
 	return &mnq.Error{
-		Kind: mnq.QuotaExceeded, Op: op, Code: what, Msg: fmt.Sprintf("there are %d already, which is the limit", limit),
-		Hint: "the limit is a setting of the installation",
+		Kind: mnq.QuotaExceeded, Op: op, Code: what, Limit: int64(limit), Used: int64(used),
+		Msg: fmt.Sprintf("there are %d %s already, of %d at most: delete some first", used, what, limit),
 	}
 }

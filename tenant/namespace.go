@@ -44,16 +44,13 @@ func (d *Directory) CreateNamespace(ctx context.Context, in NewNamespace) (mnq.N
 
 // room checks that the project exists and that there is place for a namespace.
 func (d *Directory) room(op, projectID string) error {
-	var known, full bool
-	d.view.look(func(x *index) {
-		known = x.project(projectID) != nil
-		full = len(x.namespaces) >= d.cfg.Limits.Namespaces
-	})
+	known, used := false, 0
+	d.view.look(func(x *index) { known, used = x.project(projectID) != nil, len(x.namespaces) })
 	switch {
 	case !known:
 		return notFound(op, "project", projectID)
-	case full:
-		return tooMany(op, "namespaces", d.cfg.Limits.Namespaces)
+	case used >= d.cfg.Limits.Namespaces:
+		return tooMany(op, "namespaces", used, d.cfg.Limits.Namespaces)
 	}
 	return nil
 }

@@ -37,10 +37,10 @@ func (d *Directory) CreateProject(ctx context.Context, in NewProject) (mnq.Proje
 	if u, err := uuid.Parse(id); err != nil || u.String() != id {
 		return mnq.Project{}, invalid(op, "id", "must be a UUID in lower case")
 	}
-	full := false
-	d.view.look(func(x *index) { full = len(x.projects) >= d.cfg.Limits.Projects })
-	if full {
-		return mnq.Project{}, tooMany(op, "projects", d.cfg.Limits.Projects)
+	used := 0
+	d.view.look(func(x *index) { used = len(x.projects) })
+	if used >= d.cfg.Limits.Projects {
+		return mnq.Project{}, tooMany(op, "projects", used, d.cfg.Limits.Projects)
 	}
 	t := now()
 	r := &projectRecord{Project: mnq.Project{
@@ -181,16 +181,16 @@ func (d *Directory) CreateAPIKey(ctx context.Context, in NewAPIKey) (mnq.APIKey,
 	if err := checkName(op, in.Name); err != nil {
 		return mnq.APIKey{}, "", err
 	}
-	var full, orphan bool
+	orphan, used := false, 0
 	d.view.look(func(x *index) {
-		full = len(x.apiKeys) >= d.cfg.Limits.APIKeys
+		used = len(x.apiKeys)
 		orphan = in.ProjectID != "" && x.project(in.ProjectID) == nil
 	})
 	switch {
 	case orphan:
 		return mnq.APIKey{}, "", notFound(op, "project", in.ProjectID)
-	case full:
-		return mnq.APIKey{}, "", tooMany(op, "api_keys", d.cfg.Limits.APIKeys)
+	case used >= d.cfg.Limits.APIKeys:
+		return mnq.APIKey{}, "", tooMany(op, "api keys", used, d.cfg.Limits.APIKeys)
 	}
 	secret := uuid.NewString()
 	hash := tokenHash(secret)
