@@ -32,4 +32,8 @@ func lockDir(dir string) (*dirLock, error) {
 	return &dirLock{f}, nil
 }
 
-func (l *dirLock) release() error { return l.f.Close() }
+// release unlocks before it closes: a child that is being forked at the moment has
+// the same file open until it runs its program, and would keep the lock so long.
+func (l *dirLock) release() error {
+	return errors.Join(syscall.Flock(int(l.f.Fd()), syscall.LOCK_UN), l.f.Close())
+}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -333,6 +334,30 @@ func TestNode(t *testing.T) {
 		_, err := New(b.cfg)
 		if mnq.KindOf(err) != mnq.Conflict {
 			t.Fatalf("got %v", err)
+		}
+	})
+
+	t.Run("ReleasedDirectoryIsFreeThoughAChildHasTheFileOpen", func(t *testing.T) {
+		t.Parallel()
+		dir := t.TempDir()
+		l, err := lockDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		child, err := syscall.Dup(int(l.f.Fd()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer syscall.Close(child)
+		if err := l.release(); err != nil {
+			t.Fatal(err)
+		}
+		again, err := lockDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := again.release(); err != nil {
+			t.Error(err)
 		}
 	})
 
