@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nkeys"
 
 	"github.com/openmnq/mnq"
@@ -46,10 +47,49 @@ func loadKeys(cfg Config) (*keys, error) {
 		}
 		seed, err = newOperatorSeed(path)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("read the operator key: %w", err)
+	var k *keys
+	if err == nil {
+		k, err = deriveKeys([]byte(strings.TrimSpace(string(seed))))
 	}
-	return deriveKeys([]byte(strings.TrimSpace(string(seed))), path)
+	if err != nil {
+		return nil, keyError(cfg, path, err)
+	}
+	return k, checkSystemCreds(cfg)
+}
+
+// keyError says which setting, or which file of the data directory, is no good.
+func keyError(cfg Config, path string, err error) error {
+	if e, ok := errors.AsType[*mnq.Error](err); ok {
+		return e
+	}
+	e := &mnq.Error{Kind: mnq.Invalid, Op: "node.New", Resource: path, Msg: "the operator key cannot be used: " + err.Error(), Err: err}
+	if cfg.External != nil {
+		e.Field, e.Msg = "nats-operator-seed-file", err.Error()
+	}
+	return e
+}
+
+// checkSystemCreds reads the credentials once, since the nats client would only
+// say at some later time that it could not.
+func checkSystemCreds(cfg Config) error {
+	if cfg.External == nil {
+		return nil
+	}
+	path := cfg.External.SystemCredsFile
+	text, err := atomicfile.ReadSecret(path)
+	if err == nil {
+		_, err = jwt.ParseDecoratedJWT(text)
+	}
+	if err == nil {
+		_, err = jwt.ParseDecoratedUserNKey(text)
+	}
+	if err != nil {
+		return &mnq.Error{
+			Kind: mnq.Invalid, Op: "node.New", Field: "nats-system-creds-file", Resource: path,
+			Msg: fmt.Sprintf("%s is no .creds file that can be used: %v", path, err), Err: err,
+		}
+	}
+	return nil
 }
 
 func newOperatorSeed(path string) ([]byte, error) {
@@ -64,20 +104,17 @@ func newOperatorSeed(path string) ([]byte, error) {
 	return seed, atomicfile.Write(path, append(seed, '\n'))
 }
 
-func deriveKeys(seed []byte, path string) (*keys, error) {
+func deriveKeys(seed []byte) (*keys, error) {
 	k := &keys{seed: seed}
 	var err error
 	if k.operator, err = nkeys.FromSeed(seed); err != nil {
-		return nil, fmt.Errorf("operator key %s: %w", path, err)
+		return nil, errors.New("it holds no seed") // err could quote it
 	}
 	if k.operatorID, err = k.operator.PublicKey(); err != nil {
 		return nil, err
 	}
 	if !nkeys.IsValidPublicOperatorKey(k.operatorID) {
-		return nil, &mnq.Error{
-			Kind: mnq.Invalid, Op: "node.New", Field: "nats-operator-seed-file", Resource: path,
-			Msg: "holds no operator seed (SO…)",
-		}
+		return nil, errors.New("it holds no operator seed (SO…)")
 	}
 	for _, d := range []struct {
 		purpose string

@@ -1,10 +1,6 @@
 package main
 
-import (
-	"net/url"
-
-	"github.com/openmnq/mnq/internal/service"
-)
+import "github.com/openmnq/mnq/internal/service"
 
 type configCmd struct {
 	Print configPrintCmd `cmd:"" help:"Print the settings in force and where each comes from."`
@@ -16,7 +12,8 @@ type configPrintCmd struct {
 	JSON bool `name:"json" help:"Print JSON."`
 }
 
-// Run prints the settings; secrets are masked.
+// Run prints the settings. The only secret among them is the master key: URLs that
+// hold one are refused.
 func (c *configPrintCmd) Run(a *app, settings []setting) error {
 	if err := refuseLater(settings); err != nil {
 		return err
@@ -27,11 +24,6 @@ func (c *configPrintCmd) Run(a *app, settings []setting) error {
 	c.forDev(settings)
 	if a.env[envMasterKey] != "" {
 		settings = append(settings, setting{Name: "master-key", Value: "***", Origin: "env " + envMasterKey})
-	}
-	for i, s := range settings {
-		if u, err := url.Parse(s.Value); err == nil && u.User != nil {
-			settings[i].Value = u.Redacted()
-		}
 	}
 	if c.JSON {
 		return printJSON(a.stdout, settings)

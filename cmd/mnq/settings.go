@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -88,6 +89,9 @@ func (s *Settings) validate() error {
 	if err := checkURL(s.PublicNATSURL, "nats", "tls", "ws", "wss"); err != nil {
 		return bad("public-nats-url", "%s", err)
 	}
+	if err := checkNATSURL(s.NATSURL); err != nil {
+		return bad("nats-url", "%s", err)
+	}
 	if err := s.validateDev(); err != nil {
 		return err
 	}
@@ -158,18 +162,39 @@ func checkAddress(address string) error {
 	return nil
 }
 
+// checkURL refuses what cannot be handed out. It quotes no URL that may hold a
+// password.
 func checkURL(raw string, schemes ...string) error {
 	if raw == "" {
 		return nil
 	}
+	if strings.Contains(raw, "@") {
+		return errors.New("must not name a user: what is given here is handed out to clients")
+	}
 	u, err := url.Parse(raw)
-	if err != nil || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+	if err != nil || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
 		return fmt.Errorf("must be a URL with a host and without query, not %q", raw)
 	}
 	if slices.Contains(schemes, u.Scheme) {
 		return nil
 	}
 	return fmt.Errorf("must begin with %s://, not %q", schemes[0], raw)
+}
+
+// checkNATSURL checks a list of URLs, separated by commas.
+func checkNATSURL(list string) error {
+	if list == "" {
+		return nil
+	}
+	for one := range strings.SplitSeq(list, ",") {
+		if one == "" {
+			return errors.New("must be URLs separated by single commas")
+		}
+		if err := checkURL(one, "nats", "tls", "ws", "wss"); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *Settings) logger(w interface{ Write([]byte) (int, error) }) *slog.Logger {
