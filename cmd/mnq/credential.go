@@ -220,7 +220,7 @@ type credentialRmCmd struct {
 	ID []string `arg:"" help:"Ids of the credentials."`
 }
 
-// Run revokes the credentials; it stops at the first failure.
+// Run revokes the credentials.
 func (c *credentialRmCmd) Run(a *app) error {
 	cl, err := c.client(a)
 	if err != nil {

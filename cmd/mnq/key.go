@@ -122,7 +122,7 @@ type keyRmCmd struct {
 	AccessKey []string `arg:"" help:"Access keys."`
 }
 
-// Run deletes the keys; it stops at the first failure.
+// Run deletes the keys.
 func (c *keyRmCmd) Run(a *app) error {
 	cl, err := c.client(a)
 	if err != nil {

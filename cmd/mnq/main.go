@@ -24,6 +24,7 @@ const (
 	exitNotFound    = 3
 	exitRefused     = 4
 	exitUnreachable = 5
+	exitPartial     = 6
 )
 
 func main() {
@@ -108,10 +109,25 @@ func usage(err error) error { return usageError{err} }
 
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
-// report prints err on one line and returns its exit code.
+// failures are the errors of a command that works on several things.
+type failures struct {
+	errs    []error // at least one
+	partial bool    // other things were done
+}
+
+func (f failures) Error() string   { return errors.Join(f.errs...).Error() }
+func (f failures) Unwrap() []error { return f.errs }
+
+// report prints err, one line for each failure, and returns its exit code.
 func report(stderr io.Writer, err error) int {
 	if err == nil {
 		return exitOK
+	}
+	if f, ok := errors.AsType[failures](err); ok {
+		for _, one := range f.errs {
+			report(stderr, one)
+		}
+		return exitCode(err)
 	}
 	text := err.Error()
 	if e, ok := errors.AsType[*mnq.Error](err); ok {
@@ -119,14 +135,29 @@ func report(stderr io.Writer, err error) int {
 		case e.Op == opClient:
 			text = e.Msg
 		case e.Kind == mnq.Invalid && e.Field != "":
-			text = "--" + e.Field + ": " + e.Msg
+			text = settingName(e.Field) + ": " + e.Msg
+			if e.Hint != "" {
+				text += " (" + e.Hint + ")"
+			}
 		}
 	}
 	_, _ = fmt.Fprintln(stderr, "mnq: "+strings.ReplaceAll(text, "\n", "; "))
 	return exitCode(err)
 }
 
+// settingName is how a setting is spelled on the command line, or in the
+// environment when it has no flag.
+func settingName(field string) string {
+	if envName(field) == envMasterKey {
+		return envMasterKey
+	}
+	return "--" + field
+}
+
 func exitCode(err error) int {
+	if f, ok := errors.AsType[failures](err); ok && f.partial {
+		return exitPartial
+	}
 	if _, ok := errors.AsType[usageError](err); ok {
 		return exitUsage
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/openmnq/mnq"
@@ -115,7 +116,7 @@ type namespaceRmCmd struct {
 	ID []string `arg:"" help:"Ids of the namespaces."`
 }
 
-// Run deletes the namespaces; it stops at the first failure.
+// Run deletes the namespaces.
 func (c *namespaceRmCmd) Run(a *app) error {
 	cl, err := c.client(a)
 	if err != nil {
@@ -124,16 +125,21 @@ func (c *namespaceRmCmd) Run(a *app) error {
 	return cl.remove(a, c.JSON, c.ID, func(id string) string { return cl.regional("namespaces", id) })
 }
 
-// remove deletes one resource after another and says which are gone.
+// remove tries to delete every resource and says which are gone. It gives up when
+// the server does not answer.
 func (c *client) remove(a *app, asJSON bool, ids []string, path func(id string) string) error {
+	if slices.Contains(ids, "") { // would be the path of the whole collection
+		return usagef("an empty id names nothing")
+	}
 	gone := []string{}
-	var failed error
+	var failed []error
 	for _, id := range ids {
-		if id == "" { // would be the path of the whole collection
-			return usagef("an empty id names nothing")
-		}
-		if failed = c.call(a.ctx, http.MethodDelete, path(id), nil, nil); failed != nil {
-			break
+		if err := c.call(a.ctx, http.MethodDelete, path(id), nil, nil); err != nil {
+			failed = append(failed, err)
+			if mnq.KindOf(err) == mnq.Unavailable { // and will be for the next one
+				break
+			}
+			continue
 		}
 		gone = append(gone, id)
 		if asJSON {
@@ -148,7 +154,10 @@ func (c *client) remove(a *app, asJSON bool, ids []string, path func(id string) 
 			return err
 		}
 	}
-	return failed
+	if failed == nil {
+		return nil
+	}
+	return failures{failed, len(gone) > 0}
 }
 
 func showNamespace(a *app, asJSON bool, n namespace) error {

@@ -97,7 +97,7 @@ type projectRmCmd struct {
 	ID []string `arg:"" help:"Ids of the projects."`
 }
 
-// Run deletes the projects; it stops at the first failure.
+// Run deletes the projects.
 func (c *projectRmCmd) Run(a *app) error {
 	cl, err := c.client(a)
 	if err != nil {
