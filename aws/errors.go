@@ -1,9 +1,12 @@
 package aws
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
+	"slices"
+	"strings"
 
 	"github.com/openmnq/mnq"
 )
@@ -58,6 +61,32 @@ func withCommon(faults map[string]fault) map[string]fault {
 		}
 	}
 	return faults
+}
+
+// Fault describes one error of the wire, for documentation.
+type Fault struct {
+	Shape  string // in JSON, such as "OverLimit"; where only Query is spoken, the same as in Query
+	Code   string // in Query, and in the header x-amzn-query-error
+	Status int    // of HTTP
+}
+
+// Faults describes every error that a service answers with, those of its own model
+// first.
+func Faults(s mnq.Service) []Fault {
+	var own, common []Fault
+	for _, f := range vocabularies[s].faults {
+		space, name, _ := strings.Cut(f.shape, "#")
+		d := Fault{cmp.Or(name, f.code), f.code, f.status}
+		if space+"#" == coralShape {
+			common = append(common, d)
+		} else {
+			own = append(own, d)
+		}
+	}
+	for _, list := range [][]Fault{own, common} {
+		slices.SortFunc(list, func(a, b Fault) int { return cmp.Or(cmp.Compare(a.Shape, b.Shape), cmp.Compare(a.Code, b.Code)) })
+	}
+	return append(own, common...)
 }
 
 // failure is an error as one client is told it.

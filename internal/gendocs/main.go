@@ -64,6 +64,17 @@ func compatibility() []byte {
 	p("Queue attributes that can be set: %s. Attributes that can only be read: %s.", list(queue.SupportedAttributes()), list(queue.ComputedAttributes()))
 	p("`RedrivePolicy` of a FIFO queue answers `UnsupportedOperation`.")
 	p("")
+	p("### Errors")
+	p("")
+	p("JSON answers `__type` and `message`, with the Query code in the header `x-amzn-query-error`; Query answers the code in XML.")
+	p("Errors about KMS keys do not occur, since keys are kept as names only; every other shape of the model is here.")
+	p("")
+	p("| shape | Query code | HTTP |")
+	p("|---|---|---|")
+	for _, f := range aws.Faults(mnq.ServiceSQS) {
+		p("| %s | `%s` | %d |", f.Shape, f.Code, f.Status)
+	}
+	p("")
 	p("%s", strings.TrimSpace(dataPlaneChoices))
 	p("")
 	for _, g := range []struct{ group, title string }{
