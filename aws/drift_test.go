@@ -41,7 +41,7 @@ func (f roundTrip) Do(r *http.Request) (*http.Response, error) { return f(r) }
 // callSDK calls an operation of the client by name.
 func callSDK(c *sdk.Client, name string, in reflect.Value) error {
 	out := reflect.ValueOf(c).MethodByName(name).Call([]reflect.Value{reflect.ValueOf(context.Background()), in})
-	err, _ := out[1].Interface().(error)
+	err, _ := reflect.TypeAssert[error](out[1])
 	return err
 }
 
