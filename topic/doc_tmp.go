@@ -1,0 +1,2 @@
+// Package topic (placeholder until core lands).
+package topic
