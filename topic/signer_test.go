@@ -27,7 +27,6 @@ import (
 // withControl runs f on virtual time with the control account of a fresh node.
 func withControl(t *testing.T, f func(t *testing.T, js jetstream.JetStream)) {
 	t.Helper()
-	t.Parallel()
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		n, err := node.New(node.Config{DataDir: dir, Fsync: node.FsyncInterval})
@@ -79,13 +78,15 @@ func verify(t *testing.T, certificate []byte, version, text, signature string) e
 }
 
 func TestSignatures(t *testing.T) {
+	t.Parallel()
 	withControl(t, func(t *testing.T, js jetstream.JetStream) {
+		const text = "Message\nhello\n"
 		s := testSigner(t, js, 1)
 		if _, ok := s.certificate("SimpleNotificationService-" + strings.Repeat("0", 32) + ".pem"); ok {
 			t.Error("there is a certificate before anything was signed")
 		}
 		for _, version := range []string{"", "1", "2"} {
-			got, err := s.sign(t.Context(), version, "text")
+			got, err := s.sign(t.Context(), version, text)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -93,7 +94,7 @@ func TestSignatures(t *testing.T) {
 			if !ok || !strings.HasPrefix(got.certURL, "https://mnq.example/SimpleNotificationService-") {
 				t.Fatalf("%+v: no certificate", got)
 			}
-			if err := verify(t, cert, got.version, "text", got.signature); err != nil {
+			if err := verify(t, cert, got.version, text, got.signature); err != nil {
 				t.Errorf("version %q: %v", version, err)
 			}
 			if verify(t, cert, got.version, "other", got.signature) == nil {
@@ -111,6 +112,7 @@ func TestSignatures(t *testing.T) {
 // TestProcessesAgreeOnTheSigningKey: several begin at once, and each knows the
 // certificate of what another has signed.
 func TestProcessesAgreeOnTheSigningKey(t *testing.T) {
+	t.Parallel()
 	withControl(t, func(t *testing.T, js jetstream.JetStream) {
 		signers := []*signer{testSigner(t, js, 1), testSigner(t, js, 1), testSigner(t, js, 1)}
 		var all sync.WaitGroup
@@ -139,6 +141,7 @@ func TestProcessesAgreeOnTheSigningKey(t *testing.T) {
 }
 
 func TestSigningKeyRotates(t *testing.T) {
+	t.Parallel()
 	withControl(t, func(t *testing.T, js jetstream.JetStream) {
 		s, other := testSigner(t, js, 1), testSigner(t, js, 1)
 		const rotateAfter = 5 * refreshAfter
@@ -181,6 +184,7 @@ func TestSigningKeyRotates(t *testing.T) {
 
 // TestSigningGoesOnWithoutTheStore: once there is a key, nothing waits for the store.
 func TestSigningGoesOnWithoutTheStore(t *testing.T) {
+	t.Parallel()
 	withControl(t, func(t *testing.T, js jetstream.JetStream) {
 		s := testSigner(t, js, 1)
 		first, err := s.sign(t.Context(), "1", "text")

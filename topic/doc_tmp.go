@@ -1,2 +1,0 @@
-// Package topic (placeholder until core lands).
-package topic
