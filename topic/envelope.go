@@ -128,8 +128,8 @@ func (n *notice) lambda(sig signed, base string) envelope {
 // escaping.
 const unsubscribePath = "/?Action=Unsubscribe&SubscriptionArn="
 
-// handshake is a SubscriptionConfirmation or an UnsubscribeConfirmation.
-type handshake struct {
+// confirmRequest is a SubscriptionConfirmation or an UnsubscribeConfirmation.
+type confirmRequest struct {
 	kind         string // one of the two, as in the Type field
 	id           string
 	topicARN     string
@@ -146,24 +146,24 @@ const (
 	visitSubscribeURL = "visit the SubscribeURL included in this message."
 )
 
-func (h *handshake) message() string {
+func (h *confirmRequest) message() string {
 	if h.kind == typeUnsubscribed {
 		return "You have chosen to deactivate subscription " + h.subscription + ".\nTo cancel this operation and restore the subscription, " + visitSubscribeURL
 	}
 	return "You have chosen to subscribe to the topic " + h.topicARN + ".\nTo confirm the subscription, " + visitSubscribeURL
 }
 
-func (h *handshake) subscribeURL(base string) string {
+func (h *confirmRequest) subscribeURL(base string) string {
 	return base + confirmPath + h.topicARN + "&Token=" + h.token
 }
 
-func (h *handshake) stringToSign(base string) string {
+func (h *confirmRequest) stringToSign(base string) string {
 	return signable("Message", h.message(), "MessageId", h.id, "SubscribeURL", h.subscribeURL(base),
 		"Timestamp", h.at.UTC().Format(timestampFormat), "Token", h.token, "TopicArn", h.topicARN, "Type", h.kind)
 }
 
-// body renders the handshake.
-func (h *handshake) body(sig signed, base string) []byte {
+// body renders it.
+func (h *confirmRequest) body(sig signed, base string) []byte {
 	b := append(make([]byte, 0, 2048), '{')
 	b = appendField(b, "Type", h.kind)
 	b = appendField(b, "MessageId", h.id)

@@ -72,9 +72,9 @@ func TestLambdaEvent(t *testing.T) {
 	}
 }
 
-func TestHandshakeBodies(t *testing.T) {
+func TestConfirmRequestBodies(t *testing.T) {
 	t.Parallel()
-	h := &handshake{kind: typeSubscribed, id: "i", topicARN: aTopic, subscription: aSub, token: "51b2ff3e", at: time.Unix(1, 0)}
+	h := &confirmRequest{kind: typeSubscribed, id: "i", topicARN: aTopic, subscription: aSub, token: "51b2ff3e", at: time.Unix(1, 0)}
 	got := string(h.body(aSignature, "https://mnq.example"))
 	want := `{"Type":"SubscriptionConfirmation","MessageId":"i","Token":"51b2ff3e","TopicArn":"` + aTopic + `",` +
 		`"Message":"You have chosen to subscribe to the topic ` + aTopic + `.\nTo confirm the subscription, visit the SubscribeURL included in this message.",` +
@@ -105,7 +105,7 @@ func TestStringsToSign(t *testing.T) {
 	if got := n.stringToSign(); got != strings.Replace(want, "Subject\nHi\n", "", 1) {
 		t.Errorf("%q", got)
 	}
-	h := &handshake{kind: typeUnsubscribed, id: "i", topicARN: "t", subscription: "s", token: "k", at: time.Unix(1, 0)}
+	h := &confirmRequest{kind: typeUnsubscribed, id: "i", topicARN: "t", subscription: "s", token: "k", at: time.Unix(1, 0)}
 	want = "Message\n" + h.message() + "\nMessageId\ni\nSubscribeURL\nb/?Action=ConfirmSubscription&TopicArn=t&Token=k\nTimestamp\n1970-01-01T00:00:01.000Z\nToken\nk\nTopicArn\nt\nType\nUnsubscribeConfirmation\n"
 	if d := cmp.Diff(want, h.stringToSign("b")); d != "" {
 		t.Error(d)
