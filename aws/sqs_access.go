@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/openmnq/mnq"
+	"github.com/openmnq/mnq/internal/policy"
 	"github.com/openmnq/mnq/queue"
 )
 
@@ -42,16 +43,16 @@ func (h *Handler) find(c *call, account, name string) (*addressed, error) {
 	if err != nil {
 		return nil, queueDoesNotExist()
 	}
-	verdict := q.Judge(ns, queue.Access{
+	verdict := q.Judge(ns, policy.Access{
 		Account: c.principal.Namespace.Account(), Action: strings.TrimSuffix(c.name, "Batch"), Secure: strings.HasPrefix(c.baseURL, "https:"),
 	})
 	switch {
-	case own && verdict == queue.Refused && !queue.OwnerOnly(c.name):
+	case own && verdict == policy.Refused && !queue.OwnerOnly(c.name):
 		return nil, &mnq.Error{
 			Kind: mnq.Denied, Code: "AccessDenied", Op: "aws.find", Resource: name,
 			Msg: "Access to the resource " + c.baseURL + "/" + ns.Account() + "/" + q.Name() + " is denied.",
 		}
-	case !own && verdict != queue.Allowed:
+	case !own && verdict != policy.Allowed:
 		return nil, queueDoesNotExist()
 	}
 	return &addressed{q, ns}, nil

@@ -2,12 +2,12 @@ package queue
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/openmnq/mnq"
+	"github.com/openmnq/mnq/internal/policy"
 )
 
 // maxPermissionActions is how many actions one AddPermission may name.
@@ -32,7 +32,7 @@ func OwnerOnly(action string) bool { return slices.Contains(ownerActions, action
 // Permission is a statement to add to a queue's policy.
 type Permission struct {
 	Label    string
-	Accounts []string // see ValidAccount
+	Accounts []string // see [policy.ValidAccount]
 	Actions  []string // such as "SendMessage", or "*"
 }
 
@@ -48,18 +48,18 @@ func (q *Queue) AddPermission(ctx context.Context, ns mnq.Namespace, p Permissio
 		return err
 	}
 	resource := q.ARN(ns)
-	added, err := json.Marshal(grant(p.Label, resource, p.Accounts, p.Actions))
-	if err != nil {
-		return err
+	added := policy.Grant{Label: p.Label, Resource: resource, Accounts: p.Accounts}
+	for _, a := range p.Actions {
+		added.Actions = append(added.Actions, "SQS:"+a)
 	}
-	return q.changePolicy(ctx, resource, func(list []json.RawMessage) ([]json.RawMessage, error) {
-		if slices.ContainsFunc(list, func(s json.RawMessage) bool { return labelOf(s) == p.Label }) {
-			return nil, invalidParameter(p.Label, "Label", "Already exists.")
+	return q.changePolicy(ctx, resource, func(d *policy.Draft) error {
+		if d.Has(p.Label) {
+			return invalidParameter(p.Label, "Label", "Already exists.")
 		}
-		if len(list) >= maxPolicyStatements {
-			return nil, overLimit(fmt.Sprintf("%d Statements were found, maximum allowed is 20.", len(list)+1))
+		if n := len(d.Statements); n >= policy.MaxStatements {
+			return overLimit(fmt.Sprintf("%d Statements were found, maximum allowed is 20.", n+1))
 		}
-		return append(list, added), nil
+		return d.Add(added)
 	})
 }
 
@@ -70,12 +70,11 @@ func (q *Queue) RemovePermission(ctx context.Context, ns mnq.Namespace, label st
 	if err := q.finishCreate(ctx); err != nil {
 		return err
 	}
-	return q.changePolicy(ctx, q.ARN(ns), func(list []json.RawMessage) ([]json.RawMessage, error) {
-		kept := slices.DeleteFunc(slices.Clone(list), func(s json.RawMessage) bool { return labelOf(s) == label })
-		if len(kept) == len(list) {
-			return nil, invalidParameter(label, "Label", "can't find label.")
+	return q.changePolicy(ctx, q.ARN(ns), func(d *policy.Draft) error {
+		if !d.Remove(label) {
+			return invalidParameter(label, "Label", "can't find label.")
 		}
-		return kept, nil
+		return nil
 	})
 }
 
@@ -94,36 +93,35 @@ func (p Permission) check() error {
 			return invalidParameter("SQS:"+clip(a), "ActionName", "Please refer to the appropriate WSDL for a list of valid actions. ")
 		}
 	}
-	if len(p.Accounts) == 0 || len(p.Accounts) > maxPolicyPrincipals {
+	if len(p.Accounts) == 0 || len(p.Accounts) > policy.MaxPrincipals {
 		return invalidParameter("[]", "PrincipalId", "Unable to verify.")
 	}
 	for _, a := range p.Accounts {
-		if !ValidAccount(a) {
+		if !policy.ValidAccount(a) {
 			return invalidParameter("["+clip(a)+"]", "PrincipalId", "Unable to verify.")
 		}
 	}
 	return nil
 }
 
-func (q *Queue) changePolicy(ctx context.Context, resource string, f func([]json.RawMessage) ([]json.RawMessage, error)) error {
+func (q *Queue) changePolicy(ctx context.Context, resource string, f func(*policy.Draft) error) error {
 	return q.change(ctx, "queue.changePolicy", func(r *record) error {
-		version, id, list, err := readForChange(r.Settings[attrPolicy], resource)
+		d, err := policy.Edit(r.Settings[attrPolicy], resource+"/SQSDefaultPolicy")
 		if err != nil {
 			return err
 		}
-		if list, err = f(list); err != nil {
+		if err := f(&d); err != nil {
+			return err
+		}
+		text, err := d.Text()
+		if err != nil {
 			return err
 		}
 		r.Modified = time.Now().UTC()
-		if len(list) == 0 {
+		if text == "" {
 			delete(r.Settings, attrPolicy)
 			return nil
 		}
-		text := compact(struct {
-			Version   string
-			ID        string `json:"Id"`
-			Statement []json.RawMessage
-		}{version, id, list})
 		if text, err = canonicalPolicy(text); err != nil {
 			return err
 		}
@@ -132,10 +130,18 @@ func (q *Queue) changePolicy(ctx context.Context, resource string, f func([]json
 	})
 }
 
-func labelOf(s json.RawMessage) string {
-	var v struct{ Sid string }
-	_ = json.Unmarshal(s, &v) // what cannot be read has no label
-	return v.Sid
+// canonicalPolicy checks a queue's policy and returns it without needless space.
+func canonicalPolicy(v string) (string, error) {
+	text, reason := policy.Check(v)
+	if reason != "" {
+		return "", invalidAttribute(attrPolicy, reason)
+	}
+	return text, nil
+}
+
+// Judge evaluates the queue's policy. ns is the namespace that the queue is in.
+func (q *Queue) Judge(ns mnq.Namespace, a policy.Access) policy.Verdict {
+	return policy.Judge(q.record.Load().Settings[attrPolicy], "sqs", q.ARN(ns), a)
 }
 
 func overLimit(msg string) error {

@@ -1,4 +1,5 @@
-package queue
+// Package policy reads and evaluates the access policies of queues and topics.
+package policy
 
 import (
 	"bytes"
@@ -8,19 +9,17 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-
-	"github.com/openmnq/mnq"
 )
 
-// Limits of a queue's policy (SQS developer guide, quotas related to policies).
+// Limits of a policy (SQS developer guide, quotas related to policies).
 const (
-	maxPolicy           = 8192 // bytes
-	maxPolicyStatements = 20
-	maxPolicyPrincipals = 50
-	maxPolicyConditions = 10
+	maxBytes      = 8192
+	MaxStatements = 20
+	MaxPrincipals = 50
+	maxConditions = 10
 )
 
-// policy is a queue's access policy, as much of it as decides anything here.
+// policy is an access policy, as much of it as decides anything here.
 type policy struct {
 	Version    string      `json:"Version,omitempty"`
 	ID         string      `json:"Id,omitempty"`
@@ -138,43 +137,43 @@ func (p principals) holds(account string) bool {
 	})
 }
 
-// canonicalPolicy checks a policy and returns it without needless space. What it
-// does not know is kept as it is.
-func canonicalPolicy(v string) (string, error) {
-	if len(v) > maxPolicy {
-		return "", invalidAttribute(attrPolicy, "Must not be longer than 8192 bytes.")
+// Check holds a policy against the rules and returns it without needless space, or
+// the reason why it is refused. What it does not know is kept as it is.
+func Check(text string) (canonical, reason string) {
+	if len(text) > maxBytes {
+		return "", "Must not be longer than 8192 bytes."
 	}
-	p, err := parsePolicy(v)
+	p, err := parse(text)
 	if err != nil {
-		return "", invalidAttribute(attrPolicy, "Must be a policy in JSON.")
+		return "", "Must be a policy in JSON."
 	}
 	switch count, conditions := p.size(); {
-	case len(p.Statements) == 0 || len(p.Statements) > maxPolicyStatements:
-		return "", invalidAttribute(attrPolicy, "Must have from 1 to 20 statements.")
-	case count > maxPolicyPrincipals:
-		return "", invalidAttribute(attrPolicy, "Must not name more than 50 principals.")
-	case conditions > maxPolicyConditions:
-		return "", invalidAttribute(attrPolicy, "Must not have more than 10 conditions.")
+	case len(p.Statements) == 0 || len(p.Statements) > MaxStatements:
+		return "", "Must have from 1 to 20 statements."
+	case count > MaxPrincipals:
+		return "", "Must not name more than 50 principals."
+	case conditions > maxConditions:
+		return "", "Must not have more than 10 conditions."
 	}
 	for _, s := range p.Statements {
 		switch {
 		case s.Effect != "Allow" && s.Effect != "Deny":
-			return "", invalidAttribute(attrPolicy, "The Effect of a statement must be Allow or Deny.")
+			return "", "The Effect of a statement must be Allow or Deny."
 		case s.Principal.IsZero() == s.NotPrincipal.IsZero():
-			return "", invalidAttribute(attrPolicy, "A statement must have a Principal.")
+			return "", "A statement must have a Principal."
 		case (len(s.Action) == 0) == (len(s.NotAction) == 0):
-			return "", invalidAttribute(attrPolicy, "A statement must have an Action.")
+			return "", "A statement must have an Action."
 		}
 	}
 	var b bytes.Buffer
-	if err := json.Compact(&b, []byte(v)); err != nil {
-		return "", invalidAttribute(attrPolicy, "Must be a policy in JSON.")
+	if err := json.Compact(&b, []byte(text)); err != nil {
+		return "", "Must be a policy in JSON."
 	}
-	return b.String(), nil
+	return b.String(), ""
 }
 
-// parsePolicy also takes a single statement that is not in a list.
-func parsePolicy(v string) (policy, error) {
+// parse also takes a single statement that is not in a list.
+func parse(v string) (policy, error) {
 	var raw struct {
 		Version   string
 		ID        string `json:"Id"`
@@ -205,7 +204,7 @@ func (p policy) size() (principals, conditions int) {
 	return principals, conditions
 }
 
-// Access is a request for something that a queue's policy decides.
+// Access is a request for something that the policy of a queue or topic decides.
 type Access struct {
 	Account string // the caller's
 	Action  string // such as "SendMessage", without its batch
@@ -222,20 +221,21 @@ const (
 	Refused
 )
 
-// Judge evaluates the queue's policy. ns is the namespace that the queue is in. An explicit Deny wins over every Allow. A condition on something that is not
-// known of a request here is not fulfilled.
-func (q *Queue) Judge(ns mnq.Namespace, a Access) Verdict {
-	v := q.record.Load().Settings[attrPolicy]
-	if v == "" {
+// Judge evaluates the policy of a resource: "" for none. service is the prefix of its
+// actions, in lower case. An explicit Deny wins over every Allow. A condition on
+// something that is not known of a request here is not fulfilled.
+func Judge(text, service, resource string, a Access) Verdict {
+	if text == "" {
 		return Silent
 	}
-	p, err := parsePolicy(v)
+	p, err := parse(text)
 	if err != nil {
 		return Refused
 	}
+	a.Action = service + ":" + strings.ToLower(a.Action)
 	verdict := Silent
 	for _, s := range p.Statements {
-		if !s.applies(q.ARN(ns), a) {
+		if !s.applies(resource, a) {
 			continue
 		}
 		if s.Effect == "Deny" {
@@ -254,9 +254,8 @@ func (s statement) applies(resource string, a Access) bool {
 	} else if !s.Principal.holds(a.Account) {
 		return false
 	}
-	action := "sqs:" + strings.ToLower(a.Action)
 	names := func(list texts) bool {
-		return slices.ContainsFunc(list, func(p string) bool { return wildcard(strings.ToLower(p), action) })
+		return slices.ContainsFunc(list, func(p string) bool { return wildcard(strings.ToLower(p), a.Action) })
 	}
 	if len(s.NotAction) > 0 && names(s.NotAction) || len(s.NotAction) == 0 && !names(s.Action) {
 		return false
@@ -361,36 +360,81 @@ var accountRule = regexp.MustCompile(`^([0-9]{12}|A[A-Z2-7]{55}|project-[0-9a-f-
 // or of AWS.
 func ValidAccount(s string) bool { return accountRule.MatchString(s) }
 
-// grant is a statement as AddPermission makes it.
-func grant(label, resource string, accounts, actions []string) statement {
-	s := statement{Sid: label, Effect: "Allow", Resource: texts{resource}}
-	for _, a := range accounts {
-		s.Principal.aws = append(s.Principal.aws, "arn:aws:iam::"+a+":root")
-	}
-	for _, a := range actions {
-		s.Action = append(s.Action, "SQS:"+a)
-	}
-	return s
+// Grant is a statement that lets accounts do something.
+type Grant struct {
+	Label    string
+	Resource string
+	Accounts []string // see [ValidAccount]
+	Actions  []string // with their prefix, such as "SQS:SendMessage"
 }
 
-// readForChange reads a policy so that statements can be added or removed without
-// touching what else it holds.
-func readForChange(v, resource string) (version, id string, statements []json.RawMessage, err error) {
-	version, id = "2008-10-17", resource+"/SQSDefaultPolicy"
-	if v == "" {
-		return version, id, nil, nil
+// Draft is a policy that is being changed. Statements that are neither added nor
+// removed stay as they are.
+type Draft struct {
+	Version    string
+	ID         string `json:"Id"`
+	Statements []json.RawMessage `json:"Statement"`
+}
+
+// Edit opens a policy for changes; "" is one without statements and with that id.
+func Edit(text, id string) (Draft, error) {
+	d := Draft{Version: "2008-10-17", ID: id}
+	if text == "" {
+		return d, nil
 	}
 	var raw struct {
 		Version   string
 		ID        string `json:"Id"`
 		Statement json.RawMessage
 	}
-	if err := json.Unmarshal([]byte(v), &raw); err != nil {
-		return "", "", nil, err
+	if err := json.Unmarshal([]byte(text), &raw); err != nil {
+		return d, err
 	}
-	version, id = cmp.Or(raw.Version, version), cmp.Or(raw.ID, id)
+	d.Version, d.ID = cmp.Or(raw.Version, d.Version), cmp.Or(raw.ID, d.ID)
 	if len(raw.Statement) > 0 && raw.Statement[0] == '{' {
-		return version, id, []json.RawMessage{raw.Statement}, nil
+		d.Statements = []json.RawMessage{raw.Statement}
+		return d, nil
 	}
-	return version, id, statements, json.Unmarshal(raw.Statement, &statements)
+	return d, json.Unmarshal(raw.Statement, &d.Statements)
+}
+
+// Has reports whether there is a statement with that label.
+func (d *Draft) Has(label string) bool {
+	return slices.ContainsFunc(d.Statements, func(s json.RawMessage) bool { return labelOf(s) == label })
+}
+
+// Add adds a statement.
+func (d *Draft) Add(g Grant) error {
+	s := statement{Sid: g.Label, Effect: "Allow", Resource: texts{g.Resource}, Action: g.Actions}
+	for _, a := range g.Accounts {
+		s.Principal.aws = append(s.Principal.aws, "arn:aws:iam::"+a+":root")
+	}
+	raw, err := json.Marshal(s)
+	d.Statements = append(d.Statements, raw)
+	return err
+}
+
+// Remove removes the statements with that label and reports whether there were any.
+func (d *Draft) Remove(label string) bool {
+	n := len(d.Statements)
+	d.Statements = slices.DeleteFunc(d.Statements, func(s json.RawMessage) bool { return labelOf(s) == label })
+	return len(d.Statements) < n
+}
+
+// Text is the policy as JSON; "" without statements.
+func (d *Draft) Text() (string, error) {
+	if len(d.Statements) == 0 {
+		return "", nil
+	}
+	var b strings.Builder
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	err := enc.Encode(d)
+	return strings.TrimSuffix(b.String(), "\n"), err
+}
+
+func labelOf(s json.RawMessage) string {
+	var v struct{ Sid string }
+	_ = json.Unmarshal(s, &v) // what cannot be read has no label
+	return v.Sid
 }

@@ -1,16 +1,13 @@
-package queue
+package policy
 
 import (
 	"strings"
 	"testing"
-
-	"github.com/openmnq/mnq"
 )
 
 func TestJudge(t *testing.T) {
 	t.Parallel()
 	const guest = "project-00000000-0000-0000-0000-000000000001"
-	ns := mnq.Namespace{ID: "AOWNER", Region: "fr-par"}
 	for name, c := range map[string]struct {
 		statements string
 		a          Access
@@ -41,14 +38,12 @@ func TestJudge(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			text, err := canonicalPolicy(`{"Version":"2012-10-17","Statement":[` + strings.ReplaceAll(c.statements, "GUEST", guest) + `]}`)
-			if err != nil {
-				t.Fatal(err)
+			text, reason := Check(`{"Version":"2012-10-17","Statement":[` + strings.ReplaceAll(c.statements, "GUEST", guest) + `]}`)
+			if reason != "" {
+				t.Fatal(reason)
 			}
-			q := &Queue{svc: &Service{cfg: Config{Partition: "scw"}}, name: "q"}
-			q.record.Store(&record{Settings: settings{attrPolicy: text}})
 			c.a.Account, c.a.Action = guest, "SendMessage"
-			if got := q.Judge(ns, c.a); got != c.want {
+			if got := Judge(text, "sqs", "arn:scw:sqs:fr-par:AOWNER:q", c.a); got != c.want {
 				t.Errorf("verdict %d, want %d", got, c.want)
 			}
 		})
@@ -83,15 +78,13 @@ func FuzzPolicy(f *testing.F) {
 	f.Add(`{"Statement":{"Effect":"Deny","Principal":{"AWS":["x"]},"Action":["sqs:*"],"Condition":{"Bool":{"aws:SecureTransport":false}}}}`)
 	f.Add(`{"Statement":[{"Principal":[1]}]}`)
 	f.Fuzz(func(t *testing.T, v string) {
-		text, err := canonicalPolicy(v)
-		if err != nil {
+		text, reason := Check(v)
+		if reason != "" {
 			return
 		}
-		if again, err := canonicalPolicy(text); err != nil || again != text {
-			t.Errorf("%q became %q, then %q, %v", v, text, again, err)
+		if again, reason := Check(text); reason != "" || again != text {
+			t.Errorf("%q became %q, then %q, %s", v, text, again, reason)
 		}
-		q := &Queue{svc: &Service{}, name: "q"}
-		q.record.Store(&record{Settings: settings{attrPolicy: text}})
-		q.Judge(mnq.Namespace{}, Access{Account: "a", Action: "SendMessage"})
+		Judge(text, "sqs", "arn:scw:sqs:fr-par:a:q", Access{Account: "a", Action: "SendMessage"})
 	})
 }
