@@ -34,14 +34,18 @@ func (u *usage) roomy() bool {
 // server refuses everything at its limit, and what frees space needs some: leases
 // and tombstones of FIFO queues.
 func (q *Queue) admit(ctx context.Context, w *wire, n int64) error {
-	u := &q.space.usage
+	return q.space.admit(ctx, w, n, q.name)
+}
+
+func (sp *space) admit(ctx context.Context, w *wire, n int64, name string) error {
+	u := &sp.usage
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	for asked := false; ; asked = true {
 		if asked || time.Since(u.at) > usageAge {
 			info, err := w.js.AccountInfo(ctx)
 			if err != nil {
-				return unavailable("queue.Send", q.name, err)
+				return unavailable("queue.Send", name, err)
 			}
 			asked = true
 			u.at, u.max = time.Now(), info.Limits.MaxStore
@@ -52,7 +56,7 @@ func (q *Queue) admit(ctx context.Context, w *wire, n int64) error {
 			u.used += n
 			return nil
 		case asked:
-			return storageFull("queue.Send", q.name, errors.New("only the reserve is left"))
+			return storageFull("queue.Send", name, errors.New("only the reserve is left"))
 		}
 	}
 }

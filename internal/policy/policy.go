@@ -372,7 +372,7 @@ type Grant struct {
 // removed stay as they are.
 type Draft struct {
 	Version    string
-	ID         string `json:"Id"`
+	ID         string            `json:"Id"`
 	Statements []json.RawMessage `json:"Statement"`
 }
 

@@ -1,0 +1,190 @@
+// Package wire sends many JetStream requests at once over one connection and reads
+// the answers. Queues and topics share it.
+package wire
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// Timeout is how long a server may take to answer a write. Past it the outcome is
+// unknown.
+const Timeout = 5 * time.Second
+
+// ErrLost ends what was waiting for an answer when the connection was made anew.
+var ErrLost = errors.New("the connection was lost meanwhile")
+
+// Wire matches answers to requests by a token in the reply subject, over a single
+// subscription. It is what keeps the cost of a request at a few microseconds. It is
+// safe for concurrent use.
+type Wire struct {
+	nc     *nats.Conn
+	prefix string // of the reply subjects, with the trailing dot
+	sub    *nats.Subscription
+	quit   chan struct{}
+
+	mu    sync.Mutex
+	next  uint64
+	sinks map[uint64]sinkFunc
+}
+
+// sinkFunc takes one answer, or the error that ends the waiting for it (then m is
+// nil). It must not block.
+type sinkFunc func(m *nats.Msg, err error)
+
+// New makes a wire over a connection, which the caller keeps open.
+func New(nc *nats.Conn) (*Wire, error) {
+	w := &Wire{nc: nc, prefix: nc.NewRespInbox() + ".", sinks: map[uint64]sinkFunc{}, quit: make(chan struct{})}
+	var err error
+	if w.sub, err = nc.Subscribe(w.prefix+"*", w.receive); err != nil {
+		return nil, err
+	}
+	// What is outstanding bounds what can arrive, so nothing is ever dropped.
+	if err := w.sub.SetPendingLimits(-1, -1); err != nil {
+		return nil, err
+	}
+	status := nc.StatusChanged(nats.CONNECTED, nats.CLOSED)
+	go w.watch(status)
+	return w, nil
+}
+
+// Conn returns the connection.
+func (w *Wire) Conn() *nats.Conn { return w.nc }
+
+// watch ends everything outstanding when the connection was replaced: answers to
+// requests of the old one do not come any more.
+func (w *Wire) watch(status chan nats.Status) {
+	for {
+		select {
+		case s, ok := <-status:
+			w.fail()
+			if !ok || s == nats.CLOSED {
+				return
+			}
+		case <-w.quit:
+			w.nc.RemoveStatusListener(status)
+			w.fail()
+			return
+		}
+	}
+}
+
+// Close ends everything outstanding. It must be called once.
+func (w *Wire) Close() {
+	close(w.quit)
+	_ = w.sub.Unsubscribe() // fails only when the connection is closed already
+}
+
+func (w *Wire) fail() {
+	w.mu.Lock()
+	old := w.sinks
+	w.sinks = map[uint64]sinkFunc{}
+	w.mu.Unlock()
+	for _, f := range old {
+		f(nil, ErrLost)
+	}
+}
+
+func (w *Wire) receive(m *nats.Msg) {
+	token, err := strconv.ParseUint(m.Subject[len(w.prefix):], 36, 64)
+	if err != nil {
+		return
+	}
+	w.mu.Lock()
+	f := w.sinks[token]
+	delete(w.sinks, token)
+	w.mu.Unlock()
+	if f != nil {
+		f(m, nil)
+	}
+}
+
+// expect registers f and returns its token and reply subject.
+func (w *Wire) expect(f sinkFunc) (uint64, string) {
+	w.mu.Lock()
+	w.next++
+	token := w.next
+	w.sinks[token] = f
+	w.mu.Unlock()
+	return token, w.prefix + strconv.FormatUint(token, 36)
+}
+
+func (w *Wire) forget(tokens []uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, t := range tokens {
+		delete(w.sinks, t)
+	}
+}
+
+// Request is one message that wants one answer.
+type Request struct {
+	Subject string
+	Header  nats.Header
+	Data    []byte
+}
+
+// Answer is what came back: a message, or an error that leaves the outcome open.
+type Answer struct {
+	Msg *nats.Msg
+	Err error
+}
+
+// Exchange sends all requests at once, in order, and waits until each has its answer,
+// ctx ends or timeout has passed.
+func (w *Wire) Exchange(ctx context.Context, reqs []Request, timeout time.Duration) []Answer {
+	if len(reqs) == 0 {
+		return nil
+	}
+	var (
+		mu      sync.Mutex
+		answers = make([]Answer, len(reqs))
+		tokens  = make([]uint64, len(reqs))
+		left    = len(reqs)
+		all     = make(chan struct{})
+	)
+	for i, r := range reqs {
+		sink := func(m *nats.Msg, err error) {
+			mu.Lock()
+			defer mu.Unlock()
+			if answers[i].Msg == nil && answers[i].Err == nil {
+				answers[i] = Answer{m, err}
+				if left--; left == 0 {
+					close(all)
+				}
+			}
+		}
+		token, reply := w.expect(sink)
+		tokens[i] = token
+		if err := w.nc.PublishMsg(&nats.Msg{Subject: r.Subject, Reply: reply, Header: r.Header, Data: r.Data}); err != nil {
+			sink(nil, err)
+		}
+	}
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
+	var cause error
+	select {
+	case <-all:
+		return answers
+	case <-timer.C:
+		cause = nats.ErrTimeout
+	case <-ctx.Done():
+		cause = context.Cause(ctx)
+	}
+	w.forget(tokens)
+	mu.Lock()
+	defer mu.Unlock()
+	out := make([]Answer, len(answers)) // late sinks may still write to answers
+	for i, a := range answers {
+		if a.Msg == nil && a.Err == nil {
+			a.Err = cause
+		}
+		out[i] = a
+	}
+	return out
+}

@@ -1,0 +1,256 @@
+package topic
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/openmnq/mnq"
+	"github.com/openmnq/mnq/queue"
+)
+
+// Config says what a Service works with. The first four fields, Key and PublicURL
+// are required.
+type Config struct {
+	// Connect returns this process's connection to a namespace's account.
+	Connect func(ctx context.Context, namespaceID string) (*nats.Conn, jetstream.JetStream, error)
+	// Control is the control account, where the definitions are kept.
+	Control jetstream.JetStream
+	// Queues are where messages for SQS subscriptions and dead letters go.
+	Queues *queue.Service
+	// Namespace returns a namespace as it is now; it must answer from memory.
+	Namespace func(namespaceID string) (mnq.Namespace, error)
+	// Key makes tokens and seals the signing key, the same in every process.
+	Key [32]byte
+	// Replicas is the number of copies of each stream.
+	Replicas int
+	// Partition is part of ARNs; default "scw".
+	Partition string
+	// PublicURL returns the base of SubscribeURL, UnsubscribeURL and SigningCertURL,
+	// without a slash at the end.
+	PublicURL func() string
+	// Accepts returns nil when new messages may be stored, else an error for the
+	// client; it is asked for every publish, so it must answer from memory. nil: always.
+	Accepts func(ctx context.Context) error
+	// Egress says where http, https and lambda subscriptions may lead.
+	Egress EgressConfig
+	// Undelivered lets sms and email subscriptions be made. They are listed and never
+	// delivered to.
+	Undelivered bool
+	Log         *slog.Logger
+}
+
+// Service keeps all topics of all namespaces. It is safe for concurrent use, and any
+// number of processes may run one on the same installation.
+type Service struct {
+	cfg  Config
+	log  *slog.Logger
+	defs *follower
+
+	egress *egress
+
+	run  context.Context // of the background work, from Start to Stop
+	stop context.CancelFunc
+	done sync.WaitGroup
+
+	mu     sync.RWMutex
+	spaces map[string]*space
+	subs   map[string]*subscribers        // by topic incarnation
+	byID   map[string]*subscriptionRecord // all subscriptions
+	making map[string]int                 // topics that are being made, by namespace
+	conns  map[string]*connection         // by namespace
+}
+
+// space is one namespace.
+type space struct {
+	id     string
+	topics map[string]*Topic // by name, guarded by Service.mu
+}
+
+// New checks the configuration.
+func New(cfg Config) (*Service, error) {
+	cfg.Replicas = cmp.Or(cfg.Replicas, 1)
+	cfg.Partition = cmp.Or(cfg.Partition, "scw")
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Connect == nil || cfg.Control == nil || cfg.Queues == nil || cfg.Namespace == nil || cfg.PublicURL == nil || cfg.Key == [32]byte{} {
+		return nil, &mnq.Error{Kind: mnq.Internal, Op: "topic.New", Msg: "Connect, Control, Queues, Namespace, PublicURL and Key are required"}
+	}
+	s := &Service{
+		cfg: cfg, log: cfg.Log, spaces: map[string]*space{},
+		subs: map[string]*subscribers{}, byID: map[string]*subscriptionRecord{},
+		making: map[string]int{}, conns: map[string]*connection{}, egress: newEgress(cfg.Egress),
+	}
+	s.defs = newFollower(cfg.Control, bucket, cfg.Log, s.apply)
+	return s, nil
+}
+
+// Start opens the definitions and returns when all have been read.
+func (s *Service) Start(ctx context.Context) error {
+	if err := s.defs.open(ctx, s.cfg.Replicas); err != nil {
+		return unavailable("topic.Start", bucket, err)
+	}
+	run, stop := context.WithCancel(context.WithoutCancel(ctx))
+	s.run, s.stop = run, stop
+	s.done.Go(func() { s.defs.run(run) })
+	select {
+	case <-s.defs.loaded:
+	case <-ctx.Done():
+		stop()
+		return context.Cause(ctx)
+	}
+	s.done.Go(func() { s.sweep(run) })
+	return nil
+}
+
+// Stop ends the background work. It may be called twice and before Start.
+func (s *Service) Stop(context.Context) error {
+	if s.stop == nil {
+		return nil
+	}
+	s.stop()
+	s.done.Wait()
+	s.closeConnections()
+	s.egress.stop()
+	return nil
+}
+
+// apply takes over one definition, or its removal.
+func (s *Service) apply(key string, value []byte, revision uint64) {
+	if value == nil {
+		s.forget(key)
+		return
+	}
+	r, sub, err := decodeDefinition(key, value, revision)
+	switch {
+	case err != nil:
+		s.log.Error("topic definition cannot be read", "error", err)
+	case r != nil:
+		s.applyTopic(key, r, revision)
+	default:
+		s.applySubscription(sub)
+	}
+}
+
+func (s *Service) forget(key string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := strings.SplitN(key, ".", 3)
+	if len(t) != 3 {
+		return
+	}
+	sp := s.spaces[t[1]]
+	if t[0] == "t" && sp != nil && sp.topics[t[2]] != nil {
+		sp.topics[t[2]].gone()
+		delete(sp.topics, t[2])
+		return
+	}
+	if id, _, ok := strings.Cut(t[2], "."); ok && t[0] == "s" && s.subs[id] != nil {
+		if old := s.subs[id].remove(key); old != nil {
+			delete(s.byID, old.ID)
+		}
+		if s.subs[id].empty() {
+			delete(s.subs, id)
+		}
+	}
+}
+
+func (s *Service) applyTopic(key string, r *record, revision uint64) {
+	t := strings.SplitN(key, ".", 3)
+	if len(t) != 3 {
+		return
+	}
+	ns, name := t[1], t[2]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sp := s.spaces[ns]
+	if sp == nil {
+		sp = &space{id: ns, topics: map[string]*Topic{}}
+		s.spaces[ns] = sp
+	}
+	old := sp.topics[name]
+	if old == nil || old.id != r.ID {
+		if old != nil {
+			old.gone()
+		}
+		sp.topics[name] = &Topic{svc: s, namespaceID: ns, name: name, id: r.ID, closed: make(chan struct{})}
+	}
+	topic := sp.topics[name]
+	topic.state.Store(&state{record: r, revision: revision})
+	if !r.Deleted.IsZero() {
+		topic.gone()
+	}
+}
+
+func (s *Service) applySubscription(r *subscriptionRecord) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	set := s.subs[r.topicID]
+	if set == nil {
+		set = newSubscribers()
+		s.subs[r.topicID] = set
+	}
+	if old := set.put(r); old != nil && old.ID != r.ID {
+		delete(s.byID, old.ID)
+	}
+	s.byID[r.ID] = r
+}
+
+// lookup returns the topic of that name in whatever state, or nil.
+func (s *Service) lookup(namespaceID, name string) *Topic {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if sp := s.spaces[namespaceID]; sp != nil {
+		return sp.topics[name]
+	}
+	return nil
+}
+
+// Topic returns the topic of that name, from memory. Missing, or deleted: kind and
+// code NotFound.
+func (s *Service) Topic(ns mnq.Namespace, name string) (*Topic, error) {
+	if t := s.lookup(ns.ID, name); t != nil && !t.deleted() {
+		return t, nil
+	}
+	return nil, missing(name)
+}
+
+// List returns names of topics that come after after, in byte order, at most limit.
+// more says that there are others.
+func (s *Service) List(ns mnq.Namespace, after string, limit int) (names []string, more bool) {
+	s.mu.RLock()
+	if sp := s.spaces[ns.ID]; sp != nil {
+		for name, t := range sp.topics {
+			if name > after && !t.deleted() {
+				names = append(names, name)
+			}
+		}
+	}
+	s.mu.RUnlock()
+	slices.Sort(names)
+	if len(names) > limit {
+		return names[:limit], true
+	}
+	return names, false
+}
+
+func missing(name string) error {
+	return &mnq.Error{Kind: mnq.NotFound, Code: "NotFound", Op: "topic", Resource: name, Msg: "Topic does not exist"}
+}
+
+// unavailable is the error for an outcome that nobody knows.
+func unavailable(op, resource string, err error) error {
+	return &mnq.Error{Kind: mnq.Unavailable, Op: op, Resource: resource, Msg: "The storage does not answer. Please try again.", Err: err}
+}
+
+// invalid is the error for a parameter that is wrong; text follows SNS's prefix.
+func invalid(text string) error {
+	return &mnq.Error{Kind: mnq.Invalid, Code: "InvalidParameter", Op: "topic", Msg: "Invalid parameter: " + text}
+}
