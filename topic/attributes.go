@@ -238,10 +238,14 @@ func (t *Topic) SetDataProtection(ctx context.Context, text string) error {
 
 func isControl(r rune) bool { return r < ' ' || r == 0x7F }
 
-// clip keeps what a client sent from filling an error text.
+// clip keeps what a client sent from filling an error text. What is UTF-8 stays so.
 func clip(s string) string {
-	if len(s) > 256 {
-		return s[:256] + "…"
+	end := 256
+	if len(s) <= end {
+		return s
 	}
-	return s
+	for end > 0 && !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return s[:end] + "…"
 }
