@@ -2,6 +2,14 @@ package topic
 
 import "context"
 
+// deliveries is the machinery that delivers to subscriptions one by one: it pulls each
+// subscription's own consumer, attempts, retries by its schedule, and sends what is used
+// up to the dead-letter queue. Whoever stores a delivery calls wake.
+type deliveries struct{}
+
+// wake has the subscription's deliveries looked at. It does not block.
+func (d *deliveries) wake(*subscriptionRecord) {}
+
 // attempt makes one attempt to deliver to an endpoint of protocol http, https or
 // lambda. It returns within a few seconds more than requestTimeout.
 func (s *Service) attempt(context.Context, *delivery) outcome {
