@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"regexp"
 	"slices"
 	"strings"
@@ -14,18 +15,19 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
-	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nkeys"
 
 	"github.com/openmnq/mnq/internal/mnqtest"
+	"github.com/openmnq/mnq/rest"
 )
 
 // tenant is a project with one of everything in it.
 type tenant struct {
 	project, apiKey string
+	access          string // of apiKey
 	nats, natsCred  string
 	creds           string // file
 	sqs             string // v1alpha1 namespace
@@ -34,6 +36,7 @@ type tenant struct {
 	client          *sqs.Client
 	queue           string // URL
 	handle          string
+	task            string // of a message move that runs
 }
 
 func newTenant(t *testing.T, p *mnqtest.Process, name string) *tenant {
@@ -41,7 +44,7 @@ func newTenant(t *testing.T, p *mnqtest.Process, name string) *tenant {
 	str := func(v any) string { return fmt.Sprint(v) }
 	project := str(p.Must("POST", "/openmnq/v1/projects", map[string]any{"name": name})["id"])
 	key := p.Must("POST", "/openmnq/v1/api-keys", map[string]any{"name": name, "project_id": project})
-	x := &tenant{project: project, apiKey: str(key["secret_key"]), beta: map[string]string{}}
+	x := &tenant{project: project, apiKey: str(key["secret_key"]), access: str(key["access_key"]), beta: map[string]string{}}
 	own := *p
 	own.Secret = x.apiKey
 	own.Env = map[string]string{"SCW_DEFAULT_PROJECT_ID": project}
@@ -70,14 +73,22 @@ func newTenant(t *testing.T, p *mnqtest.Process, name string) *tenant {
 		}
 		x.queue, x.handle = *out.QueueUrl, *got.Messages[0].ReceiptHandle
 	}
+	x.startMove(t)
 	return x
 }
 
-func TestTenants(t *testing.T) {
+func TestTenants(t *testing.T) { //nolint:tparallel // what alice has is looked at when all attacks are over
 	t.Parallel()
 	p := mnqtest.Start(t, mnqtest.Options{Args: []string{"--fsync", "interval"}})
 	alice, bob := newTenant(t, p, "alice"), newTenant(t, p, "bob")
+	before := alice.inventory(t, p)
+	t.Run("Bob", func(t *testing.T) { attack(t, p, alice, bob) })
+	if after := alice.inventory(t, p); after != before {
+		t.Errorf("what alice has was changed:\n%s\nbefore:\n%s", after, before)
+	}
+}
 
+func attack(t *testing.T, p *mnqtest.Process, alice, bob *tenant) {
 	t.Run("ControlPlaneAnswersAsForAMissingOne", func(t *testing.T) {
 		t.Parallel()
 		controlPlane(t, p, alice, bob)
@@ -89,6 +100,10 @@ func TestTenants(t *testing.T) {
 	t.Run("QueuesAnswerAsMissingOnes", func(t *testing.T) {
 		t.Parallel()
 		queues(t, alice, bob)
+	})
+	t.Run("QueuePathsAnswerAsMissingOnes", func(t *testing.T) {
+		t.Parallel()
+		queuePaths(t, p, alice, bob)
 	})
 	t.Run("ReceiptHandlesOpenNothingElsewhere", func(t *testing.T) {
 		t.Parallel()
@@ -115,6 +130,7 @@ func controlPlane(t *testing.T, p *mnqtest.Process, alice, bob *tenant) {
 	noAccount, _ := nobody.PublicKey()
 	noUUID := uuid.NewString()
 	perms := map[string]any{"can_publish": true, "can_receive": true, "can_manage": true}
+	tried := map[string]bool{} // method and path, as in the table of operations
 	for _, c := range []struct {
 		method, path string // {} is the id
 		id, missing  string
@@ -158,9 +174,18 @@ func controlPlane(t *testing.T, p *mnqtest.Process, alice, bob *tenant) {
 		{"DELETE", b1 + "/sns-credentials/{}", alice.beta["sns"], noUUID, nil},
 		{"GET", "/openmnq/v1/projects/{}", alice.project, noUUID, nil},
 		{"DELETE", "/openmnq/v1/projects/{}", alice.project, noUUID, nil},
+		{"GET", "/openmnq/v1/api-keys/{}", alice.access, "SCWXXXXXXXXXXXXXXXXX", nil},
+		{"DELETE", "/openmnq/v1/api-keys/{}", alice.access, "SCWXXXXXXXXXXXXXXXXX", nil},
+		{"POST", "/openmnq/v1/api-keys", alice.project, noUUID, func(id string) any { return map[string]any{"name": "k", "project_id": id} }},
+		{"POST", "/openmnq/v1/projects", alice.project, noUUID, func(id string) any { return map[string]any{"name": "p", "id": id} }},
+		{"GET", "/iam/v1alpha1/api-keys/{}", alice.access, "SCWXXXXXXXXXXXXXXXXX", nil},
 		{"GET", "/openmnq/v1/namespaces/{}/quota", alice.nats, noAccount, nil},
+		{"GET", "/openmnq/v1/namespaces/{}/quota", alice.sqs, noAccount, nil},
+		{"GET", "/openmnq/v1/namespaces/{}/quota", "project-" + alice.project, "project-" + noUUID, nil},
 		{"PUT", "/openmnq/v1/namespaces/{}/quota", alice.nats, noAccount, func(string) any { return map[string]any{"storage_bytes": 1} }},
 	} {
+		path, _, _ := strings.Cut(c.path, "?")
+		tried[c.method+" "+strings.ReplaceAll(path, "fr-par", "{}")] = true
 		ask := func(id string) string {
 			var body any
 			if c.body != nil {
@@ -180,14 +205,39 @@ func controlPlane(t *testing.T, p *mnqtest.Process, alice, bob *tenant) {
 			t.Errorf("%s %s: %s", c.method, c.path, theirs)
 		}
 	}
+	parameter := regexp.MustCompile(`{[a-z_]+}`)
+	for _, op := range rest.Operations() {
+		bare := op.Method == http.MethodGet && !strings.HasSuffix(op.Path, "}") // a list, see below
+		if !bare && !tried[op.Method+" "+parameter.ReplaceAllString(op.Path, "{}")] {
+			t.Errorf("%s was not tried", op.ID)
+		}
+	}
+}
+
+// inventory describes all that a tenant has, but for what changes by itself.
+func (x *tenant) inventory(t *testing.T, p *mnqtest.Process) string {
+	t.Helper()
+	var b strings.Builder
+	for _, path := range listPaths {
+		ans, err := mnqtest.Call(p.URL, x.apiKey, "GET", path, nil)
+		if err != nil || ans.Status != 200 {
+			t.Fatalf("%s: %d %s %v", path, ans.Status, ans.Body, err)
+		}
+		fmt.Fprintf(&b, "%s %s", path, ans.Body)
+	}
+	x.describeQueues(t, &b)
+	return b.String()
+}
+
+var listPaths = []string{
+	mnqtest.Namespaces, mnqtest.Credentials, "/mnq/v1beta1/regions/fr-par/nats-accounts", "/mnq/v1beta1/regions/fr-par/nats-credentials",
+	"/mnq/v1beta1/regions/fr-par/sqs-credentials", "/mnq/v1beta1/regions/fr-par/sns-credentials", "/openmnq/v1/projects", "/openmnq/v1/api-keys",
+	"/openmnq/v1/namespaces",
 }
 
 func lists(t *testing.T, p *mnqtest.Process, alice, bob *tenant) {
 	hers := []string{alice.project, alice.nats, alice.sqs, alice.natsCred, alice.keys.ID, alice.keys.Access, alice.beta["sqs"], alice.beta["sns"]}
-	for _, path := range []string{
-		mnqtest.Namespaces, mnqtest.Credentials, "/mnq/v1beta1/regions/fr-par/nats-accounts", "/mnq/v1beta1/regions/fr-par/nats-credentials",
-		"/mnq/v1beta1/regions/fr-par/sqs-credentials", "/mnq/v1beta1/regions/fr-par/sns-credentials", "/openmnq/v1/projects", "/openmnq/v1/api-keys",
-	} {
+	for _, path := range listPaths {
 		ans, err := mnqtest.Call(p.URL, bob.apiKey, "GET", path, nil)
 		if err != nil || ans.Status != 200 {
 			t.Errorf("%s: %d %s %v", path, ans.Status, ans.Body, err)
@@ -202,97 +252,8 @@ func lists(t *testing.T, p *mnqtest.Process, alice, bob *tenant) {
 		}
 	}
 	out, err := bob.client.ListQueues(t.Context(), &sqs.ListQueuesInput{})
-	if err != nil || len(out.QueueUrls) != 2 || slices.ContainsFunc(out.QueueUrls, func(u string) bool { return strings.Contains(u, alice.sqs) }) {
+	if err != nil || len(out.QueueUrls) != 4 || slices.ContainsFunc(out.QueueUrls, func(u string) bool { return strings.Contains(u, alice.sqs) }) {
 		t.Errorf("ListQueues: %v %v", out, err)
-	}
-}
-
-// queues calls every action that takes a queue with each way to name alice's.
-func queues(t *testing.T, alice, bob *tenant) {
-	ctx, c := t.Context(), bob.client
-	text := regexp.MustCompile(`(RequestID: )[^,]*`)
-	actions := map[string]func(url string) error{
-		"SendMessage": func(u string) error {
-			_, err := c.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: &u, MessageBody: aws.String("x")})
-			return err
-		},
-		"SendMessageBatch": func(u string) error {
-			_, err := c.SendMessageBatch(ctx, &sqs.SendMessageBatchInput{QueueUrl: &u, Entries: []types.SendMessageBatchRequestEntry{{Id: aws.String("1"), MessageBody: aws.String("x")}}})
-			return err
-		},
-		"ReceiveMessage": func(u string) error {
-			_, err := c.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{QueueUrl: &u})
-			return err
-		},
-		"DeleteMessage": func(u string) error {
-			_, err := c.DeleteMessage(ctx, &sqs.DeleteMessageInput{QueueUrl: &u, ReceiptHandle: &alice.handle})
-			return err
-		},
-		"DeleteMessageBatch": func(u string) error {
-			_, err := c.DeleteMessageBatch(ctx, &sqs.DeleteMessageBatchInput{QueueUrl: &u, Entries: []types.DeleteMessageBatchRequestEntry{{Id: aws.String("1"), ReceiptHandle: &alice.handle}}})
-			return err
-		},
-		"ChangeMessageVisibility": func(u string) error {
-			_, err := c.ChangeMessageVisibility(ctx, &sqs.ChangeMessageVisibilityInput{QueueUrl: &u, ReceiptHandle: &alice.handle})
-			return err
-		},
-		"ChangeMessageVisibilityBatch": func(u string) error {
-			_, err := c.ChangeMessageVisibilityBatch(ctx, &sqs.ChangeMessageVisibilityBatchInput{QueueUrl: &u, Entries: []types.ChangeMessageVisibilityBatchRequestEntry{{Id: aws.String("1"), ReceiptHandle: &alice.handle}}})
-			return err
-		},
-		"GetQueueAttributes": func(u string) error {
-			_, err := c.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{QueueUrl: &u, AttributeNames: []types.QueueAttributeName{"All"}})
-			return err
-		},
-		"SetQueueAttributes": func(u string) error {
-			_, err := c.SetQueueAttributes(ctx, &sqs.SetQueueAttributesInput{QueueUrl: &u, Attributes: map[string]string{"DelaySeconds": "1"}})
-			return err
-		},
-		"PurgeQueue": func(u string) error {
-			_, err := c.PurgeQueue(ctx, &sqs.PurgeQueueInput{QueueUrl: &u})
-			return err
-		},
-		"DeleteQueue": func(u string) error {
-			_, err := c.DeleteQueue(ctx, &sqs.DeleteQueueInput{QueueUrl: &u})
-			return err
-		},
-	}
-	hers := strings.ReplaceAll(alice.queue, "shared", "only-alice")
-	missing := strings.ReplaceAll(bob.queue, "shared", "only-nobody")
-	for name, call := range actions {
-		want := call(missing)
-		if code := mnqtest.ErrorCode(want); !strings.Contains(code, "NonExistentQueue") && code != "QueueDoesNotExist" {
-			t.Errorf("%s of a missing queue: %v", name, want)
-			continue
-		}
-		for _, url := range []string{hers, strings.Replace(hers, "only-alice", "shared", 1), "only-alice", "http://sqs.example/" + alice.sqs + "/only-alice", "/" + alice.sqs + "/only-alice"} {
-			got := call(url)
-			if got == nil || text.ReplaceAllString(got.Error(), "$1") != text.ReplaceAllString(want.Error(), "$1") {
-				t.Errorf("%s of %s: %v, want %v", name, url, got, want)
-			}
-		}
-	}
-	for _, owner := range []*string{nil, &alice.sqs, aws.String("project-" + alice.project)} {
-		_, err := c.GetQueueUrl(ctx, &sqs.GetQueueUrlInput{QueueName: aws.String("only-alice"), QueueOwnerAWSAccountId: owner})
-		if code := mnqtest.ErrorCode(err); !strings.Contains(code, "NonExistentQueue") && code != "QueueDoesNotExist" {
-			t.Errorf("GetQueueUrl with owner %s: %v", aws.ToString(owner), err)
-		}
-	}
-}
-
-func handles(t *testing.T, alice, bob *tenant) {
-	ctx := t.Context()
-	_, err := bob.client.DeleteMessage(ctx, &sqs.DeleteMessageInput{QueueUrl: &bob.queue, ReceiptHandle: &alice.handle})
-	if e := mnqtest.WantCode(err, "ReceiptHandleIsInvalid"); e != nil {
-		t.Error(e)
-	}
-	_, err = bob.client.ChangeMessageVisibility(ctx, &sqs.ChangeMessageVisibilityInput{QueueUrl: &bob.queue, ReceiptHandle: &alice.handle})
-	if e := mnqtest.WantCode(err, "ReceiptHandleIsInvalid"); e != nil {
-		t.Error(e)
-	}
-	out, err := alice.client.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{QueueUrl: &alice.queue, AttributeNames: []types.QueueAttributeName{"All"}})
-	if err != nil || out.Attributes["ApproximateNumberOfMessagesNotVisible"] != "1" {
-		t.Errorf("alice's message: %v %v", out, err)
 	}
 }
 
