@@ -6,7 +6,10 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -17,6 +20,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/openmnq/mnq/internal/mnqtest"
 )
@@ -162,11 +167,18 @@ func (l *load) drain(t *testing.T, c *sqs.Client, url string) {
 // directory makes and removes tenants meanwhile.
 type directory struct {
 	p       *mnqtest.Process
-	present map[string]bool // path → an acknowledged create
-	absent  map[string]bool // path → an acknowledged delete
+	present map[string]*made // path → an acknowledged create that nobody tried to delete
+	absent  map[string]*made // path → an acknowledged delete
 }
 
-// round creates a namespace with a credential, and deletes what an earlier round made.
+// made is a namespace, or a credential and how it opens its namespace.
+type made struct {
+	within string // path of the namespace of a credential
+	creds  string // .creds text of a NATS credential
+	keys   mnqtest.Keys
+}
+
+// round creates a namespace with a credential, and deletes what earlier rounds made.
 func (d *directory) round(n int) {
 	protocol := []string{"nats", "sqs_sns"}[n%2]
 	a, err := d.p.Call("POST", mnqtest.Namespaces, map[string]any{"name": fmt.Sprint("n", n), "protocol": protocol, "project_id": d.p.Env["SCW_DEFAULT_PROJECT_ID"]})
@@ -174,37 +186,100 @@ func (d *directory) round(n int) {
 		return
 	}
 	id := fmt.Sprint(a.JSON["id"])
-	d.present[mnqtest.Namespaces+"/"+id] = true
+	namespace := mnqtest.Namespaces + "/" + id
+	d.present[namespace] = &made{}
 	in := map[string]any{"name": "c", "namespace_id": id}
 	if protocol == "sqs_sns" {
 		in["permissions"] = map[string]bool{"can_publish": true, "can_receive": true, "can_manage": true}
 	}
 	if a, err := d.p.Call("POST", mnqtest.Credentials, in); err == nil && a.Status == 200 {
-		d.present[fmt.Sprint(mnqtest.Credentials, "/", a.JSON["id"])] = true
-	}
-	for path := range d.present {
-		if rand.IntN(4) > 0 || !strings.HasPrefix(path, mnqtest.Credentials) {
-			continue
+		m := &made{within: namespace}
+		if c, ok := a.JSON["nats_credentials"].(map[string]any); ok {
+			m.creds, _ = c["content"].(string)
 		}
-		delete(d.present, path) // whatever the answer, it may be gone now
-		if a, err := d.p.Call("DELETE", path, nil); err == nil && a.Status == 204 {
-			d.absent[path] = true
+		if c, ok := a.JSON["sqs_sns_credentials"].(map[string]any); ok {
+			m.keys.Access, _ = c["access_key"].(string)
+			m.keys.Secret, _ = c["secret_key"].(string)
+		}
+		d.present[fmt.Sprint(mnqtest.Credentials, "/", a.JSON["id"])] = m
+	}
+	for path, m := range d.present {
+		if share := rand.IntN(16); share == 0 || share == 1 && m.within != "" {
+			d.remove(path, m)
 		}
 	}
 }
 
+// remove deletes. Whatever the answer, it may be gone now, and with a namespace all
+// that is within.
+func (d *directory) remove(path string, m *made) {
+	gone := map[string]*made{path: m}
+	for inner, c := range d.present {
+		if c.within == path {
+			gone[inner] = c
+		}
+	}
+	for p := range gone {
+		delete(d.present, p)
+	}
+	if a, err := d.p.Call("DELETE", path, nil); err == nil && a.Status == 204 {
+		maps.Copy(d.absent, gone)
+	}
+}
+
+// check looks at everything at a time: a server lets whoever names an account that
+// it does not know wait for two seconds.
 func (d *directory) check(t *testing.T) {
 	t.Helper()
-	for path := range d.present {
-		if a, err := d.p.Call("GET", path, nil); err != nil || a.Status != 200 {
-			t.Errorf("%s was acknowledged and is lost: %d %s %v", path, a.Status, a.Body, err)
-		}
+	var all sync.WaitGroup
+	for path, m := range d.present {
+		all.Go(func() {
+			if a, err := d.p.Call("GET", path, nil); err != nil || a.Status != 200 {
+				t.Errorf("%s was acknowledged and is lost: %d %s %v", path, a.Status, a.Body, err)
+			}
+			if err := d.use(t, m); err != nil {
+				t.Errorf("%s was acknowledged and opens nothing: %v", path, err)
+			}
+		})
 	}
-	for path := range d.absent {
-		if a, err := d.p.Call("GET", path, nil); err != nil || a.Status != 404 {
-			t.Errorf("%s was deleted and is back: %d %s %v", path, a.Status, a.Body, err)
-		}
+	for path, m := range d.absent {
+		all.Go(func() {
+			if a, err := d.p.Call("GET", path, nil); err != nil || a.Status != 404 {
+				t.Errorf("%s was deleted and is back: %d %s %v", path, a.Status, a.Body, err)
+			}
+			if err := d.use(t, m); err == nil && m.within != "" {
+				t.Errorf("%s was deleted and opens its namespace", path)
+			}
+		})
 	}
+	all.Wait()
+}
+
+// use opens the namespace of a credential.
+func (d *directory) use(t *testing.T, m *made) error {
+	t.Helper()
+	switch {
+	case m.creds != "":
+		file := filepath.Join(t.TempDir(), "user.creds")
+		if err := os.WriteFile(file, []byte(m.creds), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		nc, err := nats.Connect("nats://"+d.p.NATS, nats.UserCredentials(file), nats.NoReconnect())
+		if err != nil {
+			return err
+		}
+		defer nc.Close()
+		js, err := jetstream.New(nc)
+		if err != nil {
+			return err
+		}
+		_, err = js.AccountInfo(t.Context())
+		return err
+	case m.keys.Access != "":
+		_, err := mnqtest.SQS(d.p.URL, m.keys).ListQueues(t.Context(), &sqs.ListQueuesInput{})
+		return err
+	}
+	return nil
 }
 
 func TestKill(t *testing.T) {
@@ -217,7 +292,7 @@ func TestKill(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, d := newLoad(), &directory{p: p, present: map[string]bool{}, absent: map[string]bool{}}
+	l, d := newLoad(), &directory{p: p, present: map[string]*made{}, absent: map[string]*made{}}
 	ctx, stop := context.WithCancel(t.Context())
 	var clients sync.WaitGroup
 	for i := range 4 {
@@ -243,6 +318,9 @@ func TestKill(t *testing.T) {
 	}
 	if l.sends.Load() < int64(*kills)*10 {
 		t.Errorf("only %d sends: the load was too small to show anything", l.sends.Load())
+	}
+	if len(d.present) < 2 || len(d.absent) < 2 {
+		t.Errorf("namespaces and credentials: %d kept, %d deleted: too few to show anything", len(d.present), len(d.absent))
 	}
 	d.check(t)
 }
