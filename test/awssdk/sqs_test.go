@@ -18,6 +18,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
+	"github.com/openmnq/mnq"
+	front "github.com/openmnq/mnq/aws"
 	"github.com/openmnq/mnq/internal/mnqtest"
 )
 
@@ -26,6 +28,7 @@ type fixture struct {
 	keys mnqtest.Keys
 	ns   string
 	c    *sqs.Client
+	seen map[string]bool // actions that were called
 }
 
 func setup(t *testing.T) *fixture {
@@ -33,7 +36,32 @@ func setup(t *testing.T) *fixture {
 	p := mnqtest.Start(t, mnqtest.Options{Args: []string{"--fsync", "interval"}})
 	ns := p.Namespace("sdk", "sqs_sns")
 	keys := p.Keys(ns, "prm")
-	return &fixture{p, keys, ns, mnqtest.SQS(p.URL, keys)}
+	f := &fixture{p, keys, ns, mnqtest.SQS(p.URL, keys), map[string]bool{}}
+	inner := f.c.Options().HTTPClient
+	f.c = sqs.New(f.c.Options(), func(o *sqs.Options) {
+		o.HTTPClient = doer(func(r *http.Request) (*http.Response, error) {
+			_, action, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
+			f.seen[action] = true
+			return inner.Do(r)
+		})
+	})
+	return f
+}
+
+// doer is a client whose requests are looked at; the tests make one at a time.
+type doer func(*http.Request) (*http.Response, error)
+
+// Do makes the request.
+func (d doer) Do(r *http.Request) (*http.Response, error) { return d(r) }
+
+// sawAll fails the test unless every action of the table was called.
+func (f *fixture) sawAll(t *testing.T) {
+	t.Helper()
+	for _, op := range front.Operations() {
+		if op.Service == mnq.ServiceSQS && !f.seen[op.Name] {
+			t.Errorf("%s was not called", op.Name)
+		}
+	}
 }
 
 // The client checks the MD5 of every body itself.
@@ -120,6 +148,9 @@ func TestEveryOperation(t *testing.T) {
 	if len(deleted.Successful) != 1 || len(deleted.Failed) != 1 {
 		t.Errorf("DeleteMessageBatch answers %+v", deleted)
 	}
+	f.redrive(t, q)
+	f.tagsAndPermissions(t, q)
+
 	_, err = c.PurgeQueue(ctx, &sqs.PurgeQueueInput{QueueUrl: q})
 	ok("PurgeQueue", err)
 	_, err = c.PurgeQueue(ctx, &sqs.PurgeQueueInput{QueueUrl: q})
@@ -132,12 +163,81 @@ func TestEveryOperation(t *testing.T) {
 	if e := mnqtest.WantCode(err, "AWS.SimpleQueueService.NonExistentQueue"); e != nil {
 		t.Error(e)
 	}
+	f.sawAll(t)
+}
+
+// redrive makes q the dead-letter queue of another one and moves its messages there.
+func (f *fixture) redrive(t *testing.T, q *string) {
+	t.Helper()
+	ctx, c, arn := t.Context(), f.c, "arn:scw:sqs:fr-par:"+f.ns+":q"
+	source, err := c.CreateQueue(ctx, &sqs.CreateQueueInput{QueueName: aws.String("source"), Attributes: map[string]string{
+		"RedrivePolicy": `{"deadLetterTargetArn":"` + arn + `","maxReceiveCount":5}`,
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sources, err := c.ListDeadLetterSourceQueues(ctx, &sqs.ListDeadLetterSourceQueuesInput{QueueUrl: q})
+	if err != nil || len(sources.QueueUrls) != 1 || sources.QueueUrls[0] != *source.QueueUrl {
+		t.Errorf("ListDeadLetterSourceQueues: %+v %v", sources, err)
+	}
+	for range 20 {
+		if _, err := c.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: q, MessageBody: aws.String("dead")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	task, err := c.StartMessageMoveTask(ctx, &sqs.StartMessageMoveTaskInput{
+		SourceArn: &arn, DestinationArn: aws.String(strings.TrimSuffix(arn, "q") + "source"), MaxNumberOfMessagesPerSecond: aws.Int32(1),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tasks, err := c.ListMessageMoveTasks(ctx, &sqs.ListMessageMoveTasksInput{SourceArn: &arn})
+	if err != nil || len(tasks.Results) != 1 || aws.ToString(tasks.Results[0].TaskHandle) != *task.TaskHandle || *tasks.Results[0].Status != "RUNNING" {
+		t.Fatalf("ListMessageMoveTasks: %+v %v", tasks, err)
+	}
+	if _, err := c.CancelMessageMoveTask(ctx, &sqs.CancelMessageMoveTaskInput{TaskHandle: task.TaskHandle}); err != nil {
+		t.Error(err)
+	}
+}
+
+func (f *fixture) tagsAndPermissions(t *testing.T, q *string) {
+	t.Helper()
+	ctx, c := t.Context(), f.c
+	if _, err := c.TagQueue(ctx, &sqs.TagQueueInput{QueueUrl: q, Tags: map[string]string{"a": "1", "b": "2"}}); err != nil {
+		t.Error(err)
+	}
+	if _, err := c.UntagQueue(ctx, &sqs.UntagQueueInput{QueueUrl: q, TagKeys: []string{"a"}}); err != nil {
+		t.Error(err)
+	}
+	if tags, err := c.ListQueueTags(ctx, &sqs.ListQueueTagsInput{QueueUrl: q}); err != nil || len(tags.Tags) != 1 || tags.Tags["b"] != "2" {
+		t.Errorf("ListQueueTags: %+v %v", tags, err)
+	}
+	policy := func() string {
+		out, err := c.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{QueueUrl: q, AttributeNames: []types.QueueAttributeName{"Policy"}})
+		if err != nil {
+			t.Error(err)
+		}
+		return out.Attributes["Policy"]
+	}
+	if _, err := c.AddPermission(ctx, &sqs.AddPermissionInput{QueueUrl: q, Label: aws.String("l"), AWSAccountIds: []string{"123456789012"}, Actions: []string{"SendMessage"}}); err != nil {
+		t.Error(err)
+	}
+	if p := policy(); !strings.Contains(p, "123456789012") {
+		t.Errorf("AddPermission leaves the policy %q", p)
+	}
+	if _, err := c.RemovePermission(ctx, &sqs.RemovePermissionInput{QueueUrl: q, Label: aws.String("l")}); err != nil {
+		t.Error(err)
+	}
+	if p := policy(); strings.Contains(p, "123456789012") {
+		t.Errorf("RemovePermission leaves the policy %q", p)
+	}
 }
 
 // presigned makes a Query request whose signature is in the URL, as a link that
 // is handed to somebody without keys.
 func (f *fixture) presigned(t *testing.T, params url.Values) (status int, body string) {
 	t.Helper()
+	f.seen[params.Get("Action")] = true
 	params.Set("Version", "2012-11-05")
 	params.Set("X-Amz-Expires", "60")
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, f.p.URL+"/?"+params.Encode(), nil)
@@ -204,8 +304,24 @@ func TestPresigned(t *testing.T) {
 		"ChangeMessageVisibilityBatchRequestEntry.1.ReceiptHandle", handle, "ChangeMessageVisibilityBatchRequestEntry.1.VisibilityTimeout", "30")
 	call("<RequestId>", "Action", "DeleteMessage", "QueueUrl", q, "ReceiptHandle", handle)
 	call("<Id>x</Id>", "Action", "DeleteMessageBatch", "QueueUrl", q, "DeleteMessageBatchRequestEntry.1.Id", "x", "DeleteMessageBatchRequestEntry.1.ReceiptHandle", handle)
+	call("<RequestId>", "Action", "TagQueue", "QueueUrl", q, "Tag.1.Key", "a", "Tag.1.Value", "b")
+	call("<Key>a</Key>", "Action", "ListQueueTags", "QueueUrl", q)
+	call("<RequestId>", "Action", "UntagQueue", "QueueUrl", q, "TagKey.1", "a")
+	call("<RequestId>", "Action", "AddPermission", "QueueUrl", q, "Label", "l", "AWSAccountId.1", "123456789012", "ActionName.1", "*")
+	call("<RequestId>", "Action", "RemovePermission", "QueueUrl", q, "Label", "l")
+	arn := "arn:scw:sqs:fr-par:" + f.ns + ":q"
+	call("<QueueUrl>", "Action", "CreateQueue", "QueueName", "source", "Attribute.1.Name", "RedrivePolicy",
+		"Attribute.1.Value", `{"deadLetterTargetArn":"`+arn+`","maxReceiveCount":5}`)
+	call("/source</QueueUrl>", "Action", "ListDeadLetterSourceQueues", "QueueUrl", q)
+	call("<MessageId>", "Action", "SendMessage", "QueueUrl", q, "MessageBody", "one")
+	call("<MessageId>", "Action", "SendMessage", "QueueUrl", q, "MessageBody", "two")
+	task := element(call("<TaskHandle>", "Action", "StartMessageMoveTask", "SourceArn", arn,
+		"DestinationArn", strings.TrimSuffix(arn, "q")+"source", "MaxNumberOfMessagesPerSecond", "1"), "TaskHandle")
+	call(task, "Action", "ListMessageMoveTasks", "SourceArn", arn)
+	call("<ApproximateNumberOfMessagesMoved>", "Action", "CancelMessageMoveTask", "TaskHandle", task)
 	call("<RequestId>", "Action", "PurgeQueue", "QueueUrl", q)
 	call("<RequestId>", "Action", "DeleteQueue", "QueueUrl", q)
+	f.sawAll(t)
 
 	f.keys.Secret = strings.Repeat("x", 64)
 	if status, body := f.presigned(t, url.Values{"Action": {"ListQueues"}}); status != http.StatusForbidden || !strings.Contains(body, "SignatureDoesNotMatch") {

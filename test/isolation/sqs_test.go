@@ -52,7 +52,7 @@ func (x *tenant) startMove(t *testing.T) {
 		}
 	}
 	task, err := x.client.StartMessageMoveTask(ctx, &sqs.StartMessageMoveTaskInput{
-		SourceArn: aws.String(x.arn("dead")), MaxNumberOfMessagesPerSecond: aws.Int32(1),
+		SourceArn: aws.String(x.arn("dead")), DestinationArn: aws.String(x.arn("source")), MaxNumberOfMessagesPerSecond: aws.Int32(1),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -87,6 +87,9 @@ func (x *tenant) describeQueues(t *testing.T, w io.Writer) {
 	tasks, err := x.client.ListMessageMoveTasks(ctx, &sqs.ListMessageMoveTasksInput{SourceArn: aws.String(x.arn("dead")), MaxResults: aws.Int32(10)})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if len(tasks.Results) != 1 || *tasks.Results[0].Status != "RUNNING" {
+		t.Fatalf("the move does not run: %+v", tasks.Results)
 	}
 	for _, task := range tasks.Results {
 		_, _ = fmt.Fprintln(w, aws.ToString(task.Status), aws.ToString(task.TaskHandle))
