@@ -36,6 +36,7 @@ func Choices() []Choice {
 		{"v1alpha1 NATS namespaces and v1beta1 NATS accounts", "the same objects, visible in both versions", "the provider migrated them one to one"},
 		{"v1alpha1 SQS/SNS credential without permissions, or with a null in it", "400, reason required", "the documentation asks for all three"},
 		{"v1alpha1 NATS credential with permissions", "400, reason constraint; null is accepted", "the documentation says to leave them out, and the SDK sends null"},
+		{"name in the JWT of a NATS credential", "the first 64 characters of the credential's name at its creation", "the original puts the name there; a JWT has to fit into one line of the protocol"},
 		{"v1beta1 credentials without permissions", "created with all three denied; a missing or null child counts as denied", "all three false is recorded as accepted; least privilege"},
 		{"v1beta1 secret_key after creation", "the empty string", "the SDK type is a plain string"},
 		{"PATCH that changes nothing", "200, updated_at stays", "nothing was updated"},

@@ -132,7 +132,7 @@ func (d *Directory) fillSecret(r *credentialRecord, ns *namespaceRecord) (Creden
 	if err != nil {
 		return CredentialSecret{}, err
 	}
-	user, file, err := newUser(c.NamespaceID, c.ID, seed)
+	user, file, err := newUser(c.NamespaceID, c.Name, seed)
 	if err != nil {
 		return CredentialSecret{}, err
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
+	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats-server/v2/server/ats"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -250,6 +251,34 @@ func TestNATSNamespace(t *testing.T) {
 		_, err = d.Credential(c.ID)
 		wantKind(t, err, mnq.NotFound)
 	})
+	t.Run("CredsFileIsAsTheOriginals", func(t *testing.T) {
+		t.Parallel()
+		ns := newNS(t, d, mnq.ProtocolNATS)
+		for name, want := range map[string]string{
+			"orders": "orders", strings.Repeat("<\U0001F600", 250): strings.Repeat("<\U0001F600", 32), strings.Repeat("x", 64): strings.Repeat("x", 64),
+		} {
+			_, s, err := d.CreateCredential(ctx, NewCredential{Name: name, NamespaceID: ns.ID})
+			if err != nil {
+				t.Fatal(err)
+			}
+			token, err := jwt.ParseDecoratedJWT([]byte(s.CredsFile.Reveal()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			c, err := jwt.DecodeUserClaims(token)
+			if err != nil || c.Name != want || c.IssuerAccount != ns.ID || c.Issuer == ns.ID || c.Expires != 0 || c.Subs != -1 || c.Data != -1 || c.Limits.Payload != -1 ||
+				len(c.Pub.Allow)+len(c.Pub.Deny)+len(c.Sub.Allow)+len(c.Sub.Deny) > 0 {
+				t.Errorf("claims %+v %v", c, err)
+			}
+			if !strings.HasSuffix(s.CredsFile.Reveal(), "------END USER NKEY SEED------\n\n*************************************************************\n") {
+				t.Errorf("the file ends with %q", s.CredsFile.Reveal()[len(s.CredsFile.Reveal())-120:])
+			}
+			if _, _, err := b.client(t, s.CredsFile); err != nil {
+				t.Errorf("a credential with a name of %d bytes: %v", len(name), err)
+			}
+		}
+	})
+
 	t.Run("DeletionCutsEverybody", func(t *testing.T) {
 		t.Parallel()
 		ns := newNS(t, d, mnq.ProtocolNATS)

@@ -58,10 +58,22 @@ func newAccountKey() (public string, seed []byte, err error) {
 	return public, seed, err
 }
 
+// maxJWTName is how many characters of a credential's name its JWT carries.
+const maxJWTName = 64
+
+func firstRunes(s string, n int) string {
+	for i := range s {
+		if n--; n < 0 {
+			return s[:i]
+		}
+	}
+	return s
+}
+
 // newUser makes a user of an account, signed by its signing key, with every
 // right inside the account, and returns the user's public key and .creds file.
-// name goes into the JWT, which a client sends in one line of at most 4 KiB: an
-// id, not a text of the tenant's choice.
+// The JWT carries as much of name as leaves it well below the 4 KiB of the one
+// line that a client sends it in, whatever the characters.
 func newUser(accountID, name string, signingSeed []byte) (public string, creds mnq.Secret, err error) {
 	signing, err := nkeys.FromSeed(signingSeed)
 	if err != nil {
@@ -77,7 +89,7 @@ func newUser(accountID, name string, signingSeed []byte) (public string, creds m
 		return "", "", err
 	}
 	claims := jwt.NewUserClaims(public)
-	claims.Name = name
+	claims.Name = firstRunes(name, maxJWTName)
 	claims.IssuerAccount = accountID
 	token, err := claims.Encode(signing)
 	if err != nil {
