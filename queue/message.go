@@ -31,7 +31,8 @@ type Send struct {
 	DedupID     string         // MessageDeduplicationId
 	Delay       *time.Duration // nil: the queue's DelaySeconds
 	SenderID    string
-	NoGroup     bool // lets a FIFO queue take it without a GroupID; all such messages form one group
+	Once        string // names the message to a standard queue: a second one of that name within a minute is not stored
+	NoGroup     bool   // lets a FIFO queue take it without a GroupID; all such messages form one group
 }
 
 // size is what counts against MaximumMessageSize: the body and each attribute's

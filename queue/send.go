@@ -85,7 +85,7 @@ func (q *Queue) Send(ctx context.Context, msgs []Send) []SendResult {
 		if m.GroupID != "" {
 			subject = q.trackFor(ctx, w, m.GroupID)
 		}
-		reqs, index = append(reqs, q.publish(r, subject, delayOf(r, m), s)), append(index, i)
+		reqs, index = append(reqs, q.publish(r, subject, m, s)), append(index, i)
 	}
 	for j, a := range q.publishAll(ctx, w, reqs) {
 		out[index[j]].Err = a
@@ -103,9 +103,9 @@ func delayOf(r *record, m Send) time.Duration {
 
 // publish is the request that stores one message: on the subject given, or as a
 // schedule that puts it there when its delay has passed.
-func (q *Queue) publish(r *record, subject string, delay time.Duration, s stored) request {
+func (q *Queue) publish(r *record, subject string, m Send, s stored) request {
 	req := request{subject: subject, data: s.encode()}
-	if delay > 0 {
+	if delay := delayOf(r, m); delay > 0 {
 		// One schedule a subject: a second one on it would replace the first.
 		req.subject = r.delayed(nuid.Next())
 		req.header = nats.Header{
@@ -113,12 +113,15 @@ func (q *Queue) publish(r *record, subject string, delay time.Duration, s stored
 			"Nats-Schedule-Target": {subject},
 		}
 	}
-	if q.svc.cfg.Replicas > 1 {
-		// The answer may get lost with a leader, so the request must be repeatable.
+	name := m.Once
+	if name == "" && q.svc.cfg.Replicas > 1 {
+		name = s.id.String() // the answer may get lost with a leader, so the request must be repeatable
+	}
+	if name != "" {
 		if req.header == nil {
 			req.header = nats.Header{}
 		}
-		req.header["Nats-Msg-Id"] = []string{s.id.String()}
+		req.header["Nats-Msg-Id"] = []string{name}
 	}
 	return req
 }

@@ -59,6 +59,9 @@ type Service struct {
 	stop context.CancelFunc
 	done sync.WaitGroup
 
+	ending sync.RWMutex // held to set ended, so that nothing new begins while Stop waits
+	ended  bool
+
 	mu     sync.RWMutex
 	spaces map[string]*space
 	subs   map[string]*subscribers        // by topic incarnation
@@ -116,10 +119,24 @@ func (s *Service) Stop(context.Context) error {
 		return nil
 	}
 	s.stop()
+	s.ending.Lock()
+	s.ended = true
+	s.ending.Unlock()
 	s.done.Wait()
 	s.closeConnections()
 	s.egress.stop()
 	return nil
+}
+
+// background runs f on a goroutine that Stop waits for, unless the service is stopping.
+func (s *Service) background(f func()) bool {
+	s.ending.RLock()
+	defer s.ending.RUnlock()
+	if s.ended {
+		return false
+	}
+	s.done.Go(f)
+	return true
 }
 
 // apply takes over one definition, or its removal.

@@ -371,7 +371,7 @@ func (s *Service) NamespaceGone(namespaceID string) {
 	if len(topics) == 0 {
 		return
 	}
-	s.done.Go(func() {
+	s.background(func() {
 		for _, t := range topics {
 			err := s.removeSubscriptions(s.run, t.id)
 			if err == nil {

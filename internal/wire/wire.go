@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -31,6 +32,7 @@ type Wire struct {
 	mu    sync.Mutex
 	next  uint64
 	sinks map[uint64]sinkFunc
+	pulls map[Consumer]*pull
 }
 
 // sinkFunc takes one answer, or the error that ends the waiting for it (then m is
@@ -39,7 +41,7 @@ type sinkFunc func(m *nats.Msg, err error)
 
 // New makes a wire over a connection, which the caller keeps open.
 func New(nc *nats.Conn) (*Wire, error) {
-	w := &Wire{nc: nc, prefix: nc.NewRespInbox() + ".", sinks: map[uint64]sinkFunc{}, quit: make(chan struct{})}
+	w := &Wire{nc: nc, prefix: nc.NewRespInbox() + ".", sinks: map[uint64]sinkFunc{}, pulls: map[Consumer]*pull{}, quit: make(chan struct{})}
 	var err error
 	if w.sub, err = nc.Subscribe(w.prefix+"*", w.receive); err != nil {
 		return nil, err
@@ -91,6 +93,10 @@ func (w *Wire) fail() {
 }
 
 func (w *Wire) receive(m *nats.Msg) {
+	if !strings.HasPrefix(m.Subject, w.prefix) { // messages of a pull come under their own subject
+		w.takeMessage(m)
+		return
+	}
 	token, err := strconv.ParseUint(m.Subject[len(w.prefix):], 36, 64)
 	if err != nil {
 		return
