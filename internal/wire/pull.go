@@ -1,9 +1,11 @@
 package wire
 
 import (
+	"context"
 	"errors"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -73,6 +75,42 @@ func (w *Wire) Pull(c Consumer, n int, expires time.Duration, f PullFunc) {
 	if err := w.nc.PublishRequest("$JS.API.CONSUMER.MSG.NEXT."+c.Stream+"."+c.Name, reply, body); err != nil {
 		w.endPull(c, p, err)
 	}
+}
+
+// Fetch is Pull for who can wait: it returns what came, after at most expires or when
+// ctx ends. Like Pull it must not be called again for a consumer before it has returned.
+func (w *Wire) Fetch(ctx context.Context, c Consumer, n int, expires time.Duration) ([]*Pulled, error) {
+	var mu sync.Mutex
+	var got []*Pulled
+	end := make(chan error, 1)
+	w.Pull(c, n, expires, func(p *Pulled, err error) {
+		if p == nil {
+			end <- err
+			return
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		got = append(got, p)
+	})
+	timer := time.NewTimer(expires + lateness)
+	defer timer.Stop()
+	var err error
+	select {
+	case err = <-end:
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	case <-timer.C:
+		err = nats.ErrTimeout
+	}
+	w.mu.Lock()
+	if p := w.pulls[c]; p != nil { // what still comes goes back
+		delete(w.pulls, c)
+		delete(w.sinks, p.token)
+	}
+	w.mu.Unlock()
+	mu.Lock()
+	defer mu.Unlock()
+	return got, err
 }
 
 // maxPullBytes bounds what one pull brings; the largest message is well below it.
