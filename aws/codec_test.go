@@ -100,10 +100,14 @@ func kindName(t reflect.Type) string {
 func TestOperationsDescribeTheTable(t *testing.T) {
 	t.Parallel()
 	ops := Operations()
-	if len(ops) != 23 {
+	if len(ops) != 23+42 {
 		t.Errorf("%d operations", len(ops))
 	}
-	i := slices.IndexFunc(ops, func(o Operation) bool { return o.Name == "CreateQueue" })
+	i := slices.IndexFunc(ops, func(o Operation) bool { return o.Name == "OptInPhoneNumber" })
+	if diff := cmp.Diff(Operation{Service: mnq.ServiceSNS, Name: "OptInPhoneNumber", Permission: "can_manage", Refusal: "InvalidAction"}, ops[i]); diff != "" {
+		t.Error(diff)
+	}
+	i = slices.IndexFunc(ops, func(o Operation) bool { return o.Name == "CreateQueue" })
 	want := Operation{
 		Service: mnq.ServiceSQS, Name: "CreateQueue", Permission: "can_manage", Supported: true,
 		Input: []string{"QueueName", "Attributes", "tags"}, Output: []string{"QueueUrl"},
@@ -364,17 +368,26 @@ func FuzzQueryCodec(f *testing.F) {
 	f.Add("Action=SendMessage&MessageBody=x&MessageAttribute.1.Name=a&MessageAttribute.1.Value.StringValue=b")
 	f.Add("Action=SendMessage&MessageAttribute.Name=a&MessageAttribute.9999999999.Name=b&DelaySeconds=1")
 	f.Add("Action=A&SendMessageBatchRequestEntry.2.Id=1&SendMessageBatchRequestEntry.1.MessageAttribute.3.Value.BinaryValue=AA")
+	f.Add("Action=CreateTopic&Name=t&Attributes.entry.1.key=k&Attributes.entry.1.value=v&Tags.member.1.Key=a&Tags.member.1.Value=&Tags.member.x.Key=")
+	f.Add("Action=Publish&Message=&MessageAttributes.entry.1.Name=a&MessageAttributes.entry.1.Value.DataType=Binary&MessageAttributes.entry.1.Value.BinaryValue=AA%3D%3D")
+	f.Add("Action=A&PublishBatchRequestEntries.member.2.Id=1&PublishBatchRequestEntries.member.2.MessageAttributes.entry.1.Name=a&PublishBatchRequestEntries=")
 	f.Fuzz(func(t *testing.T, form string) {
 		var in struct {
-			sendMessageInput
-			Batch sendMessageBatchInput
+			send    sendMessageInput
+			batch   sendMessageBatchInput
+			create  createTopicInput
+			publish publishInput
+			entries publishBatchInput
+			tags    tagResourceInput
 		}
-		for _, v := range []any{&in.sendMessageInput, &in.Batch} {
+		for _, v := range []any{&in.send, &in.batch, &in.create, &in.publish, &in.entries, &in.tags} {
 			err := decodeForm(t, form, v)
-			if err != nil {
-				if failureOf(mnq.ServiceSQS, err).receiver() {
+			for _, service := range []mnq.Service{mnq.ServiceSQS, mnq.ServiceSNS} {
+				if err != nil && failureOf(service, err).receiver() {
 					t.Error(err)
 				}
+			}
+			if err != nil {
 				continue
 			}
 			if err := checkRequired(reflect.ValueOf(v).Elem()); err != nil && failureOf(mnq.ServiceSQS, err).name != "MissingParameter" {
@@ -382,14 +395,28 @@ func FuzzQueryCodec(f *testing.F) {
 			}
 		}
 		// What was read is written as XML that can be read.
-		out := &receiveMessageOutput{Messages: []message{{Body: in.MessageBody, MessageAttributes: in.MessageAttributes}}}
-		body, _, err := queryProtocol{}.encode(&request{id: "id", service: mnq.ServiceSQS, name: "ReceiveMessage"}, out)
-		if err != nil {
-			t.Fatal(err)
+		for service, out := range map[mnq.Service]any{
+			mnq.ServiceSQS: &receiveMessageOutput{Messages: []message{{Body: in.send.MessageBody, MessageAttributes: in.send.MessageAttributes}}},
+			mnq.ServiceSNS: &in.create,
+		} {
+			body, _, err := queryProtocol{}.encode(&request{id: "id", service: service, name: "A"}, out)
+			if err != nil {
+				t.Fatal(err)
+			}
+			root := readXML(t, body)
+			var again createTopicInput
+			if service != mnq.ServiceSNS || !xmlText(in.create.Name) {
+				continue
+			}
+			if err := decodeStruct(root.at("AResult", "1"), reflect.ValueOf(&again).Elem()); err != nil || again.Name != in.create.Name || len(again.Tags) != len(in.create.Tags) {
+				t.Errorf("%+v became %+v, %v", in.create, again, err)
+			}
 		}
-		readXML(t, body)
 	})
 }
+
+// xmlText reports whether XML can hold s as it is.
+func xmlText(s string) bool { return validText(s) && !strings.Contains(s, "\r") }
 
 func FuzzJSONCodec(f *testing.F) {
 	f.Add(`{"QueueUrl":"u","MessageBody":"\ud83d\ude00","DelaySeconds":"5"}`)

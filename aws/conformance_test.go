@@ -16,6 +16,7 @@ import (
 	"github.com/openmnq/mnq/node"
 	"github.com/openmnq/mnq/queue"
 	"github.com/openmnq/mnq/tenant"
+	"github.com/openmnq/mnq/topic"
 )
 
 // installation is the front door over everything real: embedded NATS, directory,
@@ -55,7 +56,14 @@ func install(t *testing.T, change func(*Config)) *installation {
 	must(err)
 	must(queues.Start(ctx))
 	stop(queues.Stop)
-	cfg := Config{Directory: dir, Queues: queues, Region: "fr-par"}
+	topics, err := topic.New(topic.Config{
+		Connect: dir.Connect, Control: n.Control(), Queues: queues, Namespace: dir.Namespace,
+		Key: [32]byte{1}, PublicURL: func() string { return "http://mq.test" }, Undelivered: true,
+	})
+	must(err)
+	must(topics.Start(ctx))
+	stop(topics.Stop)
+	cfg := Config{Directory: dir, Queues: queues, Topics: topics, Region: "fr-par"}
 	if change != nil {
 		change(&cfg)
 	}
@@ -102,7 +110,7 @@ func (i *installation) credential(t *testing.T, c *client, p mnq.Permissions) *c
 
 func (c *client) call(t *testing.T, action string, in any) answer {
 	t.Helper()
-	r := signAs(t, c.w.request(t, action, in), c.creds, "sqs", time.Now())
+	r := signAs(t, c.w.request(t, action, in), c.creds, c.w.scope, time.Now())
 	w := httptest.NewRecorder()
 	c.h.ServeHTTP(w, r)
 	return readAnswer(w)
@@ -556,7 +564,7 @@ func permissions(t *testing.T, i *installation, c *client) {
 	} {
 		limited := i.credential(t, c, tc.p)
 		for _, op := range Operations() {
-			if !op.Supported {
+			if op.Service != mnq.ServiceSQS {
 				continue
 			}
 			a := limited.call(t, op.Name, &getQueueAttributesInput{QueueUrl: "missing"})
@@ -574,7 +582,7 @@ func permissions(t *testing.T, i *installation, c *client) {
 func unsupported(t *testing.T, _ *installation, c *client) {
 	n := 0
 	for _, op := range Operations() {
-		if op.Supported {
+		if op.Service == mnq.ServiceSQS && op.Supported {
 			n++
 		}
 	}

@@ -72,10 +72,14 @@ func (b *bundle) lookup(_ context.Context, accessKey, _ string) (mnq.Principal, 
 // wire is a protocol as a client speaks it.
 type wire struct {
 	name    string
+	scope   string // service in the signature
 	request func(t testing.TB, action string, in any) *http.Request
 }
 
-var wires = []wire{{"JSON", jsonRequest}, {"Query", queryRequest}}
+var wires = []wire{{"JSON", "sqs", jsonRequest}, {"Query", "sqs", queryRequest}}
+
+// snsWire is how SNS is spoken to.
+var snsWire = wire{"Query", "sns", snsRequest}
 
 func jsonRequest(t testing.TB, action string, in any) *http.Request {
 	t.Helper()
@@ -91,7 +95,17 @@ func jsonRequest(t testing.TB, action string, in any) *http.Request {
 
 func queryRequest(t testing.TB, action string, in any) *http.Request {
 	t.Helper()
-	form := url.Values{"Action": {action}, "Version": {"2012-11-05"}}
+	return formRequest(t, versionSQS, action, in)
+}
+
+func snsRequest(t testing.TB, action string, in any) *http.Request {
+	t.Helper()
+	return formRequest(t, versionSNS, action, in)
+}
+
+func formRequest(t testing.TB, version, action string, in any) *http.Request {
+	t.Helper()
+	form := url.Values{"Action": {action}, "Version": {version}}
 	if in != nil {
 		encodeForm(form, "", reflect.Indirect(reflect.ValueOf(in)))
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/openmnq/mnq/internal/service"
 	"github.com/openmnq/mnq/queue"
 	"github.com/openmnq/mnq/tenant"
+	"github.com/openmnq/mnq/topic"
 )
 
 const (
@@ -44,6 +45,7 @@ const (
 type Config struct {
 	Directory *tenant.Directory // whose access keys are accepted
 	Queues    *queue.Service
+	Topics    *topic.Service
 
 	// PublicURL begins every queue URL that is handed out, such as
 	// "https://mq.example.com"; it may have a path. Empty: scheme and Host of the
@@ -76,8 +78,9 @@ type Config struct {
 	Log *slog.Logger     // default: none
 }
 
-// Handler serves SQS on any path: POST / for both protocols, GET with an Action,
-// and both on /{account}/{queue}. It is safe for concurrent use.
+// Handler serves SQS and SNS on any path: POST / for both protocols, GET with an
+// Action, both on /{account}/{queue}, and the certificates of SNS. It is safe for
+// concurrent use.
 type Handler struct {
 	cfg      Config
 	base     string // PublicURL without a slash at the end
@@ -89,8 +92,8 @@ type Handler struct {
 
 // New returns a handler.
 func New(cfg Config) (*Handler, error) {
-	if cfg.Directory == nil || cfg.Queues == nil {
-		return nil, &mnq.Error{Kind: mnq.Internal, Op: "aws.New", Msg: "Directory and Queues are required"}
+	if cfg.Directory == nil || cfg.Queues == nil || cfg.Topics == nil {
+		return nil, &mnq.Error{Kind: mnq.Internal, Op: "aws.New", Msg: "Directory, Queues and Topics are required"}
 	}
 	if cfg.Lookup == nil {
 		cfg.Lookup = func(_ context.Context, accessKey, _ string) (mnq.Principal, error) {
@@ -141,9 +144,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Header.Get(targetHeader) != "" || strings.HasPrefix(r.Header.Get("Content-Type"), jsonContentType) {
 		req.proto = jsonProtocol{}
 	} else if r.Method == http.MethodGet && !strings.Contains(r.URL.RawQuery, "Action=") {
-		w.Header().Set("Content-Type", xmlContentType)
-		w.WriteHeader(http.StatusNotFound)
-		_, _ = io.WriteString(w, "<UnknownOperationException/>\n")
+		write(w, http.StatusNotFound, []byte("<UnknownOperationException/>\n"), xmlContentType)
 		return
 	}
 	defer func() {
@@ -192,7 +193,7 @@ func (h *Handler) serve(ctx context.Context, req *request) (*call, any, error) {
 		return nil, nil, err
 	}
 	if info := service.RequestOf(ctx); info != nil {
-		info.Front, info.Operation, info.RequestID = string(req.service), req.name, req.id
+		info.Operation = req.name
 	}
 	out, err := op.run(h, ctx, c)
 	return c, out, err
@@ -219,6 +220,9 @@ func (h *Handler) authenticate(ctx context.Context, req *request) (*call, error)
 		return nil, err
 	}
 	req.service = serviceOf(req, sig)
+	if info := service.RequestOf(ctx); info != nil {
+		info.Front, info.RequestID = string(req.service), req.id
+	}
 	if anonymous {
 		return &call{request: req, anonymous: true, baseURL: h.baseURL(r)}, nil
 	}

@@ -152,20 +152,47 @@ func TestCredentialOfTheOtherServiceIsDenied(t *testing.T) {
 	}
 }
 
-func TestSNSSaysThatItIsNotAvailableYet(t *testing.T) {
+func TestSNSIsToldByVersionScopeOrAction(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	creds := aws.Credentials{AccessKeyID: testKey, SecretAccessKey: "secret of " + testKey}
-	for _, form := range []string{"Action=Publish&Version=2010-03-31", "Version=2010-03-31&Action=Publish&Message=Version%3D2012-11-05", "Action=Publish"} {
-		r := httptest.NewRequest(http.MethodPost, "http://mq.test/", strings.NewReader(form))
-		a := b.serve(signAs(t, r, creds, "sns", testNow))
-		if a.code != "InvalidAction" || a.status != 400 || !strings.Contains(a.msg, "Publish") || !strings.Contains(string(a.body), "sns.amazonaws.com/doc/2010-03-31") {
+	post := func(form, scope string) answer {
+		return b.serve(signAs(t, httptest.NewRequest(http.MethodPost, "http://mq.test/", strings.NewReader(form)), creds, scope, testNow))
+	}
+	for _, form := range []string{
+		"Action=OptInPhoneNumber&Version=2010-03-31", "Version=2010-03-31&Action=OptInPhoneNumber&Message=Version%3D2012-11-05", "Action=OptInPhoneNumber",
+	} {
+		a := post(form, "sns")
+		if a.code != "InvalidAction" || a.status != 400 || a.msg != "The action OptInPhoneNumber is not supported." || !strings.Contains(string(a.body), "sns.amazonaws.com/doc/2010-03-31") {
 			t.Errorf("%s: %d %s", form, a.status, a.body)
 		}
 	}
-	r := httptest.NewRequest(http.MethodPost, "http://mq.test/", strings.NewReader("Action=Publish&Version=2010-03-31"))
-	if a := b.serve(signAs(t, r, creds, "sqs", testNow)); a.code != "SignatureDoesNotMatch" || !strings.Contains(a.msg, "correct service: 'sns'") {
-		t.Errorf("%s %s", a.code, a.msg)
+	for form, scope := range map[string]string{"Action=Publish&Version=2010-03-31": "sqs", "Action=Publish": "s3", "Action=ListQueues&Version=2012-11-05": "sns"} {
+		if a := post(form, scope); a.code != "SignatureDoesNotMatch" || !strings.Contains(a.msg, "correct service: 's") {
+			t.Errorf("%s for %s: %s %s", form, scope, a.code, a.msg)
+		}
+	}
+	if a := post("Action=Publish", "sqs"); a.code != "InvalidAction" || !strings.Contains(string(a.body), "queue.amazonaws.com") {
+		t.Errorf("%s", a.body)
+	}
+}
+
+func TestOnlyLinksNeedNoSignature(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for _, call := range []struct{ method, query, code string }{
+		{http.MethodGet, "Action=ConfirmSubscription", "ValidationError"}, // it got as far as its parameters
+		{http.MethodPost, "Action=ConfirmSubscription", codeMissingAuthentication},
+		{http.MethodGet, "Action=ConfirmSubscription&Token=x&Action=Publish", "AuthorizationError"},
+		{http.MethodGet, "Action=Publish&Action=Unsubscribe", codeMissingAuthentication},
+		{http.MethodGet, "Action=ConfirmSubscription&Version=2012-11-05", "InvalidAction"},
+		{http.MethodGet, "Action=Unsubscribe&X-Amz-Signature=x", "IncompleteSignature"},
+		{http.MethodGet, "Action=DeleteTopic", codeMissingAuthentication},
+	} {
+		a := b.serve(httptest.NewRequest(call.method, "http://mq.test/?"+call.query, nil))
+		if a.code != call.code {
+			t.Errorf("%s %s: %d %s", call.method, call.query, a.status, a.body)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package aws
 import (
 	"context"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/openmnq/mnq"
@@ -54,6 +55,23 @@ func offer[In, Out any](name string, need mnq.Permission, f handlerFunc[In, Out]
 	}
 }
 
+// offerLink is offer for an operation that may be called by a link as well. f tells
+// the two by [call].anonymous.
+func offerLink[In, Out any](name string, need mnq.Permission, f handlerFunc[In, Out]) operation {
+	op := offer(name, need, f)
+	op.link = true
+	return op
+}
+
+// refuse makes rows for actions that are not offered.
+func refuse(need mnq.Permission, names ...string) []operation {
+	rows := make([]operation, 0, len(names))
+	for _, name := range names {
+		rows = append(rows, operation{name: name, need: need})
+	}
+	return rows
+}
+
 // table makes rows the table of a service.
 func table(service mnq.Service, rows ...operation) []operation {
 	for i := range rows {
@@ -63,7 +81,7 @@ func table(service mnq.Service, rows ...operation) []operation {
 }
 
 // tables holds every operation of every service, offered or not.
-var tables = index(sqsOperations())
+var tables = index(sqsOperations(), snsOperations())
 
 func index(all ...[]operation) map[mnq.Service]map[string]*operation {
 	t := make(map[mnq.Service]map[string]*operation)
@@ -86,12 +104,16 @@ func find(service mnq.Service, name string) (*operation, error) {
 	case op == nil:
 		return nil, unknownAction(name)
 	case op.run == nil:
-		return nil, &mnq.Error{
-			Kind: mnq.Unsupported, Code: "UnsupportedOperation", Op: "aws.find",
-			Msg: "The action " + name + " is not supported.",
-		}
+		return nil, notSupported(name)
 	}
 	return op, nil
+}
+
+func notSupported(name string) error {
+	return &mnq.Error{
+		Kind: mnq.Unsupported, Code: "UnsupportedOperation", Op: "aws.find",
+		Msg: "The action " + name + " is not supported.",
+	}
 }
 
 // admit refuses callers who may not do this.
@@ -134,8 +156,9 @@ func permissionText(need mnq.Permission) string {
 type Operation struct {
 	Service    mnq.Service
 	Name       string
-	Permission string   // such as "can_receive or can_manage"; "none"
-	Supported  bool     // false: answers that it is not supported
+	Permission string // such as "can_receive or can_manage"; "none"
+	Supported  bool
+	Refusal    string   // Query code that the answer has when it is not supported
 	Input      []string // members that are read, in order; nil when not supported
 	Output     []string // members that may be answered
 }
@@ -144,9 +167,11 @@ type Operation struct {
 // tables.
 func Operations() []Operation {
 	var all []Operation
-	for _, op := range sqsOperations() {
+	for _, op := range slices.Concat(sqsOperations(), snsOperations()) {
 		o := Operation{Service: op.service, Name: op.name, Permission: permissionText(op.need), Supported: op.run != nil}
-		if o.Supported {
+		if !o.Supported {
+			o.Refusal = failureOf(op.service, notSupported(op.name)).code
+		} else {
 			o.Input, o.Output = shapeOf(op.in).names(), shapeOf(op.out).names()
 		}
 		all = append(all, o)

@@ -185,11 +185,11 @@ func nulls(found []string, n *tree, t reflect.Type, at string) []string {
 		return found
 	}
 	for _, m := range s.members {
-		here := at + strings.ToLower(m.name[:1]) + m.name[1:]
+		here := func() string { return at + strings.ToLower(m.name[:1]) + m.name[1:] }
 		child := n.at(m.path...)
 		if child == nil {
 			if m.notNull && n.at(m.path[0]) == nil { // Tags= is an empty list of Tags.member
-				found = append(found, here)
+				found = append(found, here())
 			}
 			continue
 		}
@@ -202,15 +202,15 @@ func nulls(found []string, n *tree, t reflect.Type, at string) []string {
 		case reflect.Map:
 			for _, entry := range child.elements() {
 				if key := entry.at(m.key); key != nil {
-					found = nulls(found, entry.at(m.value), e, here+"."+clip(key.value)+".member.")
+					found = nulls(found, entry.at(m.value), e, here()+"."+clip(key.value)+".member.")
 				}
 			}
 		case reflect.Slice:
 			for i, element := range child.elements() {
-				found = nulls(found, element, e, here+"."+strconv.Itoa(i+1)+".member.")
+				found = nulls(found, element, e, here()+"."+strconv.Itoa(i+1)+".member.")
 			}
 		default:
-			found = nulls(found, child, e, here+".")
+			found = nulls(found, child, e, here()+".")
 		}
 	}
 	return found
@@ -318,8 +318,8 @@ func (queryProtocol) encodeFailure(r *request, f failure, _ http.Header) ([]byte
 	return w.Bytes(), xmlContentType
 }
 
-// xmlWriter writes structs by their shapes. Empty members are left out; a wrapped
-// list or map keeps its wrapper.
+// xmlWriter writes structs by their shapes. Empty members are left out, but for
+// those that are notnull; a wrapped list or map keeps its wrapper.
 type xmlWriter struct{ bytes.Buffer }
 
 func (w *xmlWriter) start(name string) { w.WriteString("<" + name + ">") }
@@ -336,7 +336,7 @@ func (w *xmlWriter) structure(v reflect.Value) {
 		last := len(m.path) - 1
 		name, f := m.path[last], v.Field(m.index)
 		list := f.Kind() == reflect.Map || f.Kind() == reflect.Slice && f.Type().Elem().Kind() != reflect.Uint8
-		if f.IsZero() && f.Kind() != reflect.Bool && (!list || last == 0) {
+		if f.IsZero() && !m.notNull && f.Kind() != reflect.Bool && (!list || last == 0) {
 			continue
 		}
 		for _, wrapper := range m.path[:last] {

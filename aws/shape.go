@@ -49,7 +49,7 @@ type empty struct{}
 // The tag wire says what a request must hold. A member that is "required" and
 // missing or empty is a MissingParameter, as SQS has it. One that is "notnull" and
 // missing is a ValidationError, as SNS has it, also inside lists and maps; it may
-// be empty.
+// be empty, and an answer in Query has it then too.
 type shape struct {
 	members []member
 	notNull bool // some member is notnull, here or further down

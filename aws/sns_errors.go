@@ -7,8 +7,8 @@ import (
 	"github.com/openmnq/mnq"
 )
 
-// snsVocabulary is SNS's model, which has codes for Query only; most are the names
-// of its shapes without "Exception".
+// snsVocabulary is SNS's model, which has codes for Query only, without what keys,
+// phones and mobile applications can cause.
 func snsVocabulary() *vocabulary {
 	faults := map[string]fault{
 		// What other packages call by a name of their own.
@@ -21,11 +21,11 @@ func snsVocabulary() *vocabulary {
 		400: {
 			"InvalidParameter", "ParameterValueInvalid", "InvalidState", "ValidationError", "BatchEntryIdsNotDistinct",
 			"BatchRequestTooLong", "EmptyBatchRequest", "InvalidBatchEntryId", "TooManyEntriesInBatchRequest", "ConcurrentAccess",
-			"StaleTag", "TagLimitExceeded", "TagPolicy", "KMSAccessDenied", "KMSDisabled", "KMSInvalidState", "KMSNotFound", "KMSThrottling",
+			"StaleTag", "TagLimitExceeded", "TagPolicy",
 		},
 		403: {
 			"AuthorizationError", "InvalidSecurity", "FilterPolicyLimitExceeded", "SubscriptionLimitExceeded", "TopicLimitExceeded",
-			"ReplayLimitExceeded", "KMSOptInRequired",
+			"ReplayLimitExceeded",
 		},
 		404: {"NotFound", "ResourceNotFound"},
 		429: {"Throttled"},
@@ -44,6 +44,10 @@ func snsVocabulary() *vocabulary {
 			mnq.Unsupported: "UnsupportedOperation",
 		},
 	}
+}
+
+func invalidParameter(msg string) error {
+	return invalid("InvalidParameter", "Invalid parameter: "+msg)
 }
 
 // maxNulls is how many missing members one error names.

@@ -116,14 +116,24 @@ func readPage(what, token string, maxResults *integer) (after string, limit int,
 		}
 		limit = int(*maxResults)
 	}
-	if token == "" {
-		return "", limit, nil
-	}
-	b, err := base64.RawURLEncoding.DecodeString(token)
-	if mark := listMark(what); err != nil || len(b) <= len(mark) || string(b[:len(mark)]) != string(mark) {
+	after, ok := readToken(what, token)
+	if !ok {
 		return "", 0, invalidValue("The NextToken is not one that was returned for this list.")
 	}
-	return string(b[len(listMark(what)):]), limit, nil
+	return after, limit, nil
+}
+
+// readToken returns what a token of that list says, "" for none.
+func readToken(what, token string) (after string, ok bool) {
+	if token == "" {
+		return "", true
+	}
+	mark := listMark(what)
+	b, err := base64.RawURLEncoding.DecodeString(token)
+	if err != nil || len(b) <= len(mark) || string(b[:len(mark)]) != string(mark) {
+		return "", false
+	}
+	return string(b[len(mark):]), true
 }
 
 // listToken says where a list goes on. It holds only a name that the caller has

@@ -7,11 +7,12 @@ import (
 	"github.com/openmnq/mnq/internal/service"
 )
 
-// routes puts the front doors on one listener. Paths that no other front door
-// owns belong to SQS, whose queue URLs are /{account}/{queue}.
-func (s *server) routes(control, sqs http.Handler) http.Handler {
+// routes puts the front doors on one listener. Paths that no other front door owns
+// belong to SQS and SNS: queue URLs are /{account}/{queue}, the links in messages of
+// topics are /?Action=…, and their certificates are beside them.
+func (s *server) routes(control, planes http.Handler) http.Handler {
 	control = s.metrics.Observe("rest", s.log, control)
-	sqs = s.metrics.Observe("sqs", s.log, sqs)
+	planes = s.metrics.Observe("sqs", s.log, planes) // which of the two, it tells itself
 	var metrics http.Handler = s.metrics
 	if s.admin != nil {
 		metrics = http.NotFoundHandler()
@@ -29,7 +30,7 @@ func (s *server) routes(control, sqs http.Handler) http.Handler {
 		case "console":
 			http.Error(w, "the web console is not part of this version", http.StatusNotFound)
 		default:
-			sqs.ServeHTTP(w, r)
+			planes.ServeHTTP(w, r)
 		}
 	})
 }

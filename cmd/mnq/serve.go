@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/openmnq/mnq"
@@ -17,6 +18,7 @@ import (
 	"github.com/openmnq/mnq/queue"
 	"github.com/openmnq/mnq/rest"
 	"github.com/openmnq/mnq/tenant"
+	"github.com/openmnq/mnq/topic"
 )
 
 type serveCmd struct {
@@ -60,6 +62,7 @@ type server struct {
 	node      *node.Node
 	directory *tenant.Directory
 	queues    *queue.Service
+	topics    *topic.Service
 	failed    chan error // a part that ended by itself
 }
 
@@ -153,6 +156,7 @@ func (s *server) parts() []service.Part {
 		service.Part{Name: "node", Start: s.node.Start, Stop: s.node.Stop},
 		service.Part{Name: "directory", Start: s.directory.Start, Stop: s.directory.Stop},
 		service.Part{Name: "queues", Start: s.startQueues, Stop: func(ctx context.Context) error { return s.queues.Stop(ctx) }},
+		service.Part{Name: "topics", Start: s.startTopics, Stop: func(ctx context.Context) error { return s.topics.Stop(ctx) }},
 		service.Part{Name: "front doors", Start: s.openFrontDoors, Stop: s.http.Stop},
 		service.Part{Name: "nats listener", Start: func(context.Context) error { return s.node.Listen() }},
 	)
@@ -182,6 +186,29 @@ func (s *server) startQueues(ctx context.Context) (err error) {
 	return nil
 }
 
+func (s *server) startTopics(ctx context.Context) (err error) {
+	s.topics, err = topic.New(topic.Config{
+		Connect: s.directory.Connect, Control: s.node.Control(), Queues: s.queues, Namespace: s.directory.Namespace,
+		Key: s.directory.DeriveKey("topics"), Replicas: s.node.Replicas(), Partition: s.cfg.ARNPartition,
+		PublicURL: func() string { return strings.TrimRight(s.publicHTTP(), "/") }, Accepts: s.node.Accepts,
+		Undelivered: s.cfg.Dev, Log: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	if err := s.topics.Start(ctx); err != nil {
+		return err
+	}
+	s.directory.OnNamespaceGone(s.topics.NamespaceGone)
+	s.directory.OnServiceGone(func(ctx context.Context, namespaceID string, gone mnq.Service) error {
+		if gone != mnq.ServiceSNS {
+			return nil
+		}
+		return s.topics.DeleteAll(ctx, namespaceID)
+	})
+	return nil
+}
+
 // exists tells the queues which namespaces there are, as far as that is certain.
 func (s *server) exists(namespaceID string) (exists, sure bool) {
 	if _, err := s.directory.Namespace(namespaceID); err == nil {
@@ -192,7 +219,7 @@ func (s *server) exists(namespaceID string) (exists, sure bool) {
 
 func (s *server) openFrontDoors(ctx context.Context) error {
 	config := aws.Config{
-		Directory: s.directory, Queues: s.queues, PublicURL: s.cfg.PublicURL,
+		Directory: s.directory, Queues: s.queues, Topics: s.topics, PublicURL: s.cfg.PublicURL,
 		Region: s.cfg.Region, SkipSignature: s.cfg.DevSkipSignature, Log: s.log,
 	}
 	if s.cfg.Dev {
@@ -202,7 +229,7 @@ func (s *server) openFrontDoors(ctx context.Context) error {
 		}
 		config.Lookup, config.Owner = dev.Principal, dev.Owner
 	}
-	sqs, err := aws.New(config)
+	planes, err := aws.New(config)
 	if err != nil {
 		return err
 	}
@@ -215,7 +242,7 @@ func (s *server) openFrontDoors(ctx context.Context) error {
 	}
 	s.health.AddCheck("nats", s.node.Ready)
 	s.health.AddCheck("directory", s.directory.Ready)
-	s.http.Handle(s.routes(control, sqs))
+	s.http.Handle(s.routes(control, planes))
 	if s.admin != nil {
 		s.admin.Handle(s.adminRoutes())
 	}

@@ -21,7 +21,7 @@ type Settings struct {
 	Config string `placeholder:"FILE" help:"Read settings from a YAML file."`
 
 	DataDir   string `default:"./mnq-data" placeholder:"DIR" help:"Everything that must survive."`
-	HTTP      string `name:"http" default:"127.0.0.1:9324" placeholder:"HOST:PORT" help:"Listener of control plane, SQS, health and metrics."`
+	HTTP      string `name:"http" default:"127.0.0.1:9324" placeholder:"HOST:PORT" help:"Listener of control plane, SQS, SNS, health and metrics."`
 	AdminHTTP string `name:"admin-http" placeholder:"HOST:PORT" help:"Listener for metrics and profiles, instead of on --http."`
 	NATS      string `name:"nats" default:"127.0.0.1:4222" placeholder:"HOST:PORT" help:"NATS client listener."`
 

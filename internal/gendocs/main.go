@@ -18,8 +18,11 @@ import (
 	"github.com/openmnq/mnq/rest"
 )
 
-//go:embed choices.md
-var dataPlaneChoices string
+//go:embed choices_sqs.md
+var choicesSQS string
+
+//go:embed choices_sns.md
+var choicesSNS string
 
 func main() {
 	if len(os.Args) != 2 {
@@ -44,27 +47,11 @@ func compatibility() []byte {
 	p("")
 	p("Generated from the operation tables by `make generate`; do not edit.")
 	p("")
-	p("## SQS")
-	p("")
-	p("Both wire protocols, AWS JSON 1.0 and Query/XML, are served from one table. Version 2012-11-05.")
-	p("")
-	p("| action | status | permission | members read | members answered |")
-	p("|---|---|---|---|---|")
-	for _, o := range aws.Operations() {
-		if o.Service != mnq.ServiceSQS {
-			continue
-		}
-		if !o.Supported {
-			p("| %s | not supported: answers `UnsupportedOperation` | %s | | |", o.Name, o.Permission)
-			continue
-		}
-		p("| %s | supported | %s | %s | %s |", o.Name, o.Permission, list(o.Input), list(o.Output))
-	}
-	p("")
+	dataPlane(p, mnq.ServiceSQS, "Both wire protocols, AWS JSON 1.0 and Query/XML, are served from one table. Version 2012-11-05.")
 	p("Queue attributes that can be set: %s. Attributes that can only be read: %s.", list(queue.SupportedAttributes()), list(queue.ComputedAttributes()))
 	p("`RedrivePolicy` of a FIFO queue answers `UnsupportedOperation`.")
 	p("")
-	p("### Errors")
+	p("### Errors of SQS")
 	p("")
 	p("JSON answers `__type` and `message`, with the Query code in the header `x-amzn-query-error`; Query answers the code in XML.")
 	p("Errors about KMS keys do not occur, since keys are kept as names only; every other shape of the model is here.")
@@ -75,7 +62,20 @@ func compatibility() []byte {
 		p("| %s | `%s` | %d |", f.Shape, f.Code, f.Status)
 	}
 	p("")
-	p("%s", strings.TrimSpace(dataPlaneChoices))
+	p("%s", strings.TrimSpace(choicesSQS))
+	p("")
+	dataPlane(p, mnq.ServiceSNS, "The Query protocol with XML answers. Version 2010-03-31. Actions of SMS and of mobile push have nothing behind them here.")
+	p("### Errors of SNS")
+	p("")
+	p("Errors about KMS keys, phones and mobile applications do not occur; every other code of the model is here.")
+	p("")
+	p("| code | HTTP |")
+	p("|---|---|")
+	for _, f := range aws.Faults(mnq.ServiceSNS) {
+		p("| `%s` | %d |", f.Code, f.Status)
+	}
+	p("")
+	p("%s", strings.TrimSpace(choicesSNS))
 	p("")
 	for _, g := range []struct{ group, title string }{
 		{"v1alpha1", "Control plane v1alpha1"}, {"v1beta1", "Control plane v1beta1"}, {"openmnq", "Our own additions, /openmnq/v1"}, {"iam", "For client tools"},
@@ -101,6 +101,26 @@ func compatibility() []byte {
 		p("| %s | %s | %s |", cell(c.Topic), cell(c.Choice), cell(c.Why))
 	}
 	return b.Bytes()
+}
+
+// dataPlane renders the table of one service's actions.
+func dataPlane(p func(string, ...any), s mnq.Service, intro string) {
+	p("## %s", strings.ToUpper(string(s)))
+	p("")
+	p("%s", intro)
+	p("")
+	p("| action | status | permission | members read | members answered |")
+	p("|---|---|---|---|---|")
+	for _, o := range aws.Operations() {
+		switch {
+		case o.Service != s:
+		case o.Supported:
+			p("| %s | supported | %s | %s | %s |", o.Name, o.Permission, list(o.Input), list(o.Output))
+		default:
+			p("| %s | not supported: answers `%s` | %s | | |", o.Name, o.Refusal, o.Permission)
+		}
+	}
+	p("")
 }
 
 func who(o rest.Operation) string {

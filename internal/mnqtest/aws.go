@@ -5,6 +5,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 )
 
@@ -12,6 +13,16 @@ import (
 // sees each answer.
 func SQS(url string, k Keys) *sqs.Client {
 	return sqs.New(sqs.Options{
+		BaseEndpoint: aws.String(url), Region: "fr-par",
+		Credentials: credentials.NewStaticCredentialsProvider(k.Access, k.Secret, ""),
+		Retryer:     aws.NopRetryer{},
+		HTTPClient:  &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}},
+	})
+}
+
+// SNS is the same for topics.
+func SNS(url string, k Keys) *sns.Client {
+	return sns.New(sns.Options{
 		BaseEndpoint: aws.String(url), Region: "fr-par",
 		Credentials: credentials.NewStaticCredentialsProvider(k.Access, k.Secret, ""),
 		Retryer:     aws.NopRetryer{},
