@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -19,34 +20,55 @@ const (
 	polls    = 5_000
 	queues   = 1_000
 	groups   = 10_000
-	measured = 5 * time.Second
+	measured = 2 * time.Second
+	turns    = 7
 )
 
-// server is a running `mnq serve --dev --ephemeral`.
+// server is a running `mnq serve --dev` with a data directory of its own.
 type server struct {
-	cmd  *exec.Cmd
+	ctx  context.Context //nolint:containedctx // bounds the process
+	bin  string
 	addr string
+	dir  string
+	cmd  *exec.Cmd
 }
 
-func startDev(ctx context.Context, bin, addr string) (*server, error) {
-	cmd := exec.CommandContext(ctx, bin, "serve", "--dev", "--ephemeral", "--fsync", "interval", "--http", addr, "--nats", "127.0.0.1:0")
-	cmd.Env = append(os.Environ(), "MNQ_LOG_LEVEL=error")
-	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
-		return nil, err
+// start runs the server and returns how long it took to be ready.
+func (s *server) start() (time.Duration, error) {
+	s.cmd = exec.CommandContext(s.ctx, s.bin, "serve", "--dev", "--dev-lenient", "--data-dir", s.dir, "--fsync", "interval",
+		"--http", s.addr, "--nats", "127.0.0.1:0")
+	s.cmd.Env = append(os.Environ(), "MNQ_LOG_LEVEL=error")
+	s.cmd.Stderr = os.Stderr
+	begun := time.Now()
+	if err := s.cmd.Start(); err != nil {
+		return 0, err
 	}
-	s := &server{cmd, addr}
-	for ctx.Err() == nil {
-		if ok, err := isReady(ctx, "http://"+addr); err == nil && ok {
-			return s, nil
+	for s.ctx.Err() == nil {
+		if ok, err := isReady(s.ctx, "http://"+s.addr); err == nil && ok {
+			return time.Since(begun), nil
 		}
-		time.Sleep(10 * time.Millisecond)
+		time.Sleep(time.Millisecond)
 	}
-	return nil, errors.Join(ctx.Err(), s.stop())
+	return 0, errors.Join(s.ctx.Err(), s.stop())
 }
 
 func (s *server) stop() error {
 	return errors.Join(s.cmd.Process.Signal(syscall.SIGTERM), s.cmd.Wait())
+}
+
+// with runs f against a server that starts empty and leaves nothing behind.
+func with(bin, addr string, f func(*server) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	defer cancel()
+	dir, err := os.MkdirTemp("", "mnq-bench-")
+	if err != nil {
+		return err
+	}
+	s := &server{ctx: ctx, bin: bin, addr: addr, dir: dir}
+	if _, err = s.start(); err == nil {
+		err = errors.Join(f(s), s.stop())
+	}
+	return errors.Join(err, os.RemoveAll(dir))
 }
 
 func (s *server) megabytes() (float64, error) {
@@ -63,13 +85,7 @@ func scale(bin, addr string, names []string) error {
 		if run == nil {
 			return fmt.Errorf("nothing to measure is called %q", name)
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
-		s, err := startDev(ctx, bin, addr)
-		if err == nil {
-			err = errors.Join(run(s), s.stop())
-		}
-		cancel()
-		if err != nil {
+		if err := with(bin, addr, run); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
@@ -96,12 +112,32 @@ func batchOf(n int, more string) string {
 // rates are the three operations that must not depend on what is waiting.
 type rates struct{ send, receive, remove float64 }
 
-func measureQueue(addr string) (r rates, err error) {
-	send, err := signed(addr, "SendMessage", `{"QueueUrl":"q","MessageBody":"`+kibibyte+`"}`)
+// over is r as a share of other.
+func (r rates) over(other rates) rates {
+	return rates{r.send / other.send, r.receive / other.receive, r.remove / other.remove}
+}
+
+func median(all []rates) rates {
+	of := func(f func(rates) float64) float64 {
+		list := make([]float64, 0, len(all))
+		for _, r := range all {
+			list = append(list, f(r))
+		}
+		slices.Sort(list)
+		return list[len(list)/2]
+	}
+	return rates{
+		of(func(r rates) float64 { return r.send }), of(func(r rates) float64 { return r.receive }), of(func(r rates) float64 { return r.remove }),
+	}
+}
+
+// measureQueue sends and receives for a while each, and deletes what was received.
+func measureQueue(addr, queue string) (r rates, err error) {
+	send, err := signed(addr, "SendMessage", `{"QueueUrl":"`+queue+`","MessageBody":"`+kibibyte+`"}`)
 	if err != nil {
 		return r, err
 	}
-	receive, err := signed(addr, "ReceiveMessage", `{"QueueUrl":"q","VisibilityTimeout":600}`)
+	receive, err := signed(addr, "ReceiveMessage", `{"QueueUrl":"`+queue+`","VisibilityTimeout":600}`)
 	if err != nil {
 		return r, err
 	}
@@ -131,7 +167,7 @@ func measureQueue(addr string) (r rates, err error) {
 	begun := time.Now()
 	err = parallel(addr, clients, func(_ int, c *client) error {
 		for h := range taken {
-			if _, err := c.call("DeleteMessage", `{"QueueUrl":"q","ReceiptHandle":"`+h+`"}`); err != nil {
+			if _, err := c.call("DeleteMessage", `{"QueueUrl":"`+queue+`","ReceiptHandle":"`+h+`"}`); err != nil {
 				return err
 			}
 		}
@@ -141,16 +177,22 @@ func measureQueue(addr string) (r rates, err error) {
 	return r, err
 }
 
-// deep compares an empty queue with one that holds a million messages.
+func purge(addr, queue string) error {
+	return parallel(addr, 1, func(_ int, c *client) error {
+		_, err := c.call("PurgeQueue", `{"QueueUrl":"`+queue+`"}`)
+		return err
+	})
+}
+
+// deep compares a queue that holds a million messages with one that is empty. Both
+// are measured in turns, so that what else the machine does hits both alike.
 func deep(s *server) error {
-	if err := createQueue(s.addr, "q", ""); err != nil {
-		return err
+	for _, name := range []string{"empty", "full"} {
+		if err := createQueue(s.addr, name, ""); err != nil {
+			return err
+		}
 	}
-	empty, err := measureQueue(s.addr)
-	if err != nil {
-		return err
-	}
-	batch, err := signed(s.addr, "SendMessageBatch", `{"QueueUrl":"q","Entries":[`+batchOf(10, "")+`]}`)
+	batch, err := signed(s.addr, "SendMessageBatch", `{"QueueUrl":"full","Entries":[`+batchOf(10, "")+`]}`)
 	if err != nil {
 		return err
 	}
@@ -171,18 +213,37 @@ func deep(s *server) error {
 	if err != nil {
 		return err
 	}
-	full, err := measureQueue(s.addr)
-	if err != nil {
-		return err
+	var empty, full, ratio []rates
+	for range turns {
+		e, err := measureQueue(s.addr, "empty")
+		if err != nil {
+			return err
+		}
+		f, err := measureQueue(s.addr, "full")
+		if err = errors.Join(err, purge(s.addr, "empty")); err != nil {
+			return err
+		}
+		empty, full, ratio = append(empty, e), append(full, f), append(ratio, f.over(e))
 	}
 	after, err := s.megabytes()
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Printf("backlog               %d messages of 1 KiB in %.0f s; resident memory %.0f MB, after measuring %.0f MB\n"+
+	if err := s.stop(); err != nil {
+		return err
+	}
+	ready, err := s.start()
+	if err != nil {
+		return err
+	}
+	again, err := s.megabytes()
+	if err != nil {
+		return err
+	}
+	e, f, r := median(empty), median(full), median(ratio)
+	_, err = fmt.Printf("backlog               %d messages of 1 KiB in %.0f s; resident memory %.0f MB, after measuring %.0f MB; restarted in %.0f ms with %.0f MB; medians of %d\n"+
 		"  send                %.0f/s empty, %.0f/s full: ratio %.2f\n  receive             %.0f/s empty, %.0f/s full: ratio %.2f\n  delete              %.0f/s empty, %.0f/s full: ratio %.2f\n",
-		backlog, took.Seconds(), memory, after, empty.send, full.send, full.send/empty.send,
-		empty.receive, full.receive, full.receive/empty.receive, empty.remove, full.remove, full.remove/empty.remove)
+		backlog, took.Seconds(), memory, after, milliseconds(ready), again, turns, e.send, f.send, r.send, e.receive, f.receive, r.receive, e.remove, f.remove, r.remove)
 	return err
 }
 
