@@ -329,46 +329,77 @@ func TestPresigned(t *testing.T) {
 	}
 }
 
-// The quota of a namespace refuses sends in words, keeps what is there, and
-// space is usable again once messages are deleted.
+// At its 100 MB a namespace refuses sends in words and keeps what is there; receives
+// and deletes go on, and what they free can be used at once.
 func TestStorageQuota(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	ctx := t.Context()
-	f.p.Must("PUT", "/openmnq/v1/namespaces/"+f.ns+"/quota", map[string]any{"storage_bytes": 1 << 20})
 	q, err := f.c.CreateQueue(ctx, &sqs.CreateQueueInput{QueueName: aws.String("q")})
 	if err != nil {
 		t.Fatal(err)
 	}
+	body := strings.Repeat("x", 256<<10)
 	send := func() error {
-		_, err := f.c.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: q.QueueUrl, MessageBody: aws.String(strings.Repeat("x", 100<<10))})
+		_, err := f.c.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: q.QueueUrl, MessageBody: &body})
 		return err
 	}
-	sent, full := 0, error(nil)
-	for ; full == nil && sent < 100; sent++ {
-		full = send()
+	receive := func() []types.Message {
+		t.Helper()
+		out, err := f.c.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{QueueUrl: q.QueueUrl, MaxNumberOfMessages: 10, WaitTimeSeconds: 1, VisibilityTimeout: 600})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out.Messages
+	}
+	remove := func(m types.Message) {
+		t.Helper()
+		if _, err := f.c.DeleteMessage(ctx, &sqs.DeleteMessageInput{QueueUrl: q.QueueUrl, ReceiptHandle: m.ReceiptHandle}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	full := func() {
+		t.Helper()
+		err := send()
+		if mnqtest.ErrorCode(err) != "OverLimit" || !strings.Contains(err.Error(), "storage quota of the namespace is used up. Delete or purge messages") {
+			t.Fatalf("over the quota: %v", err)
+		}
+	}
+	sent := 0
+	for ; sent < 500 && err == nil; sent++ {
+		err = send()
 	}
 	sent--
-	if mnqtest.ErrorCode(full) != "OverLimit" || !strings.Contains(full.Error(), "storage quota") {
-		t.Fatalf("send %d: %v", sent+1, full)
+	if stored := sent * len(body); stored < 98<<20 || stored > 100<<20 {
+		t.Fatalf("%d bytes were taken, then: %v", stored, err)
 	}
-	received := 0
-	for received < sent {
-		out, err := f.c.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{QueueUrl: q.QueueUrl, MaxNumberOfMessages: 10, WaitTimeSeconds: 1})
-		if err != nil || len(out.Messages) == 0 {
-			t.Fatalf("%d of %d received: %v", received, sent, err)
+	full()
+	batch, err := f.c.SendMessageBatch(ctx, &sqs.SendMessageBatchInput{QueueUrl: q.QueueUrl, Entries: []types.SendMessageBatchRequestEntry{{Id: aws.String("a"), MessageBody: &body}}})
+	if err != nil || len(batch.Failed) != 1 || *batch.Failed[0].Code != "OverLimit" {
+		t.Errorf("a batch over the quota: %+v %v", batch, err)
+	}
+	got := receive()
+	for _, m := range got {
+		remove(m)
+		if err := send(); err != nil {
+			t.Fatalf("into the space of a message that was deleted: %v", err)
 		}
-		received += len(out.Messages)
-		for _, m := range out.Messages {
-			if _, err := f.c.DeleteMessage(ctx, &sqs.DeleteMessageInput{QueueUrl: q.QueueUrl, ReceiptHandle: m.ReceiptHandle}); err != nil {
-				t.Fatal(err)
-			}
+		full()
+	}
+	received := len(got)
+	for list := receive(); len(list) > 0; list = receive() {
+		received += len(list)
+		for _, m := range list {
+			remove(m)
 		}
+	}
+	if want := sent + len(got); received != want {
+		t.Errorf("%d received of %d", received, want)
 	}
 	if err := send(); err != nil {
 		t.Errorf("after everything was deleted: %v", err)
 	}
-	too := strings.Repeat("x", 256<<10+1)
+	too := body + "x"
 	_, err = f.c.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: q.QueueUrl, MessageBody: &too})
 	if e := mnqtest.WantCode(err, "InvalidParameterValue"); e != nil {
 		t.Error(e)
