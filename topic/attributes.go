@@ -226,8 +226,7 @@ func (t *Topic) SetDataProtection(ctx context.Context, text string) error {
 	if t.FIFO() {
 		return invalid("DataProtectionPolicy Reason: it is not valid for this topic type")
 	}
-	text, err := checkDataProtection(text)
-	if err != nil {
+	if err := CheckDataProtectionPolicy(text); err != nil {
 		return err
 	}
 	return t.change(ctx, "topic.SetDataProtection", func(r *record) error {

@@ -16,8 +16,8 @@ import (
 	"github.com/openmnq/mnq/queue"
 )
 
-// Publication is one message to publish. Characters, names and types have been
-// validated by the front door.
+// Publication is one message to publish. That everything is UTF-8 has been checked by the
+// front door.
 type Publication struct {
 	Message     string
 	Subject     string
@@ -122,6 +122,17 @@ func (p *Publication) check(limit int, fifo bool) error {
 		return invalid("Empty message")
 	case p.size() > limit:
 		return invalid("Message too long")
+	}
+	if err := CheckSubject(p.Subject); err != nil {
+		return err
+	}
+	if _, err := MessageFor("default", p.Message, p.Structure); err != nil {
+		return err
+	}
+	if err := CheckAttributes(p.Attributes); err != nil {
+		return err
+	}
+	switch {
 	case fifo:
 		return nil
 	case p.DedupID != "":

@@ -146,10 +146,12 @@ func (a subject) redrivePolicy(v string) (string, error) {
 	if v == "" || v == "{}" {
 		return "", nil
 	}
+	if fault := checkJSON(v); fault != "" {
+		return "", invalid("RedrivePolicy: " + fault)
+	}
 	var p redrivePolicy
-	d := json.NewDecoder(strings.NewReader(v))
-	if err := d.Decode(&p); err != nil || d.More() {
-		return "", invalid("RedrivePolicy: failed to parse JSON. It must be an object with the member deadLetterTargetArn.")
+	if err := json.Unmarshal([]byte(v), &p); err != nil {
+		return "", invalid("RedrivePolicy: must be an object with the member deadLetterTargetArn")
 	}
 	q, ok := parseQueueARN(p.Target)
 	switch {
