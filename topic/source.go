@@ -3,6 +3,7 @@ package topic
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,6 +25,10 @@ type source struct {
 	work  func(ctx context.Context, w *wire.Wire, msgs []*wire.Pulled)
 	width int // messages that are worked on at a time, at most
 	batch int // messages in one call of work, at most
+
+	apart bool        // each message is worked on by itself and makes room when it is done
+	room  func() int  // how many may be worked on at a time just now; nil: width
+	alive func() bool // asked before each request; false ends the source. nil: always
 
 	mu       sync.Mutex
 	stopped  bool
@@ -58,10 +63,14 @@ func (x *source) stop() {
 // one only, so that many of them waking at once do not fill the memory. The caller
 // holds mu.
 func (x *source) ask() {
-	if x.stopped || x.asked || x.busy >= x.width {
+	width := x.width
+	if x.room != nil {
+		width = min(width, max(x.room(), 1))
+	}
+	if x.stopped || x.asked || x.busy >= width {
 		return
 	}
-	n := min(x.batch, x.width-x.busy)
+	n := min(x.batch, width-x.busy)
 	if x.busy == 0 {
 		n = 1
 	}
@@ -69,6 +78,10 @@ func (x *source) ask() {
 }
 
 func (x *source) request(n int) {
+	if x.alive != nil && !x.alive() {
+		x.stop()
+		return
+	}
 	w, err := x.svc.wire(x.svc.run, x.namespaceID)
 	if err == nil && x.failedBefore() {
 		err = x.ensure(w)
@@ -117,15 +130,13 @@ func (x *source) take(w *wire.Wire, p *wire.Pulled, err error) {
 	} else {
 		x.failures++
 	}
-	if len(got) > 0 {
-		x.busy += len(got)
-		x.svc.background(func() {
-			x.work(x.svc.run, w, got)
-			x.mu.Lock()
-			defer x.mu.Unlock()
-			x.busy -= len(got)
-			x.ask()
-		})
+	x.busy += len(got)
+	if x.apart {
+		for part := range slices.Chunk(got, 1) {
+			x.begin(w, part)
+		}
+	} else if len(got) > 0 {
+		x.begin(w, got)
 	}
 	if x.failures > 0 && !errors.Is(err, wire.ErrNoConsumer) || x.failures > 1 {
 		x.asked = true // until the pause is over
@@ -138,4 +149,15 @@ func (x *source) take(w *wire.Wire, p *wire.Pulled, err error) {
 		return
 	}
 	x.ask()
+}
+
+// begin works on messages. The caller holds mu and has counted them.
+func (x *source) begin(w *wire.Wire, msgs []*wire.Pulled) {
+	x.svc.background(func() {
+		x.work(x.svc.run, w, msgs)
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		x.busy -= len(msgs)
+		x.ask()
+	})
 }

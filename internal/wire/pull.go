@@ -34,6 +34,9 @@ func (p *Pulled) Again(d time.Duration) Request {
 	return Request{Subject: p.ack, Data: []byte(`-NAK {"delay": ` + strconv.FormatInt(d.Nanoseconds(), 10) + `}`)}
 }
 
+// Working is the message that has the consumer wait for as long again as its AckWait.
+func (p *Pulled) Working() Request { return Request{Subject: p.ack, Data: []byte("+WPI")} }
+
 // Consumer names a consumer.
 type Consumer struct{ Stream, Name string }
 
