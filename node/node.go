@@ -40,13 +40,14 @@ const dialTimeout = 5 * time.Second
 
 // Config says how to run or reach NATS.
 type Config struct {
-	DataDir  string      // keys/, nats/ and accounts/ live under it; one process at a time
-	Listen   string      // host:port of the NATS client listener; empty: in-process connections only
-	Fsync    string      // FsyncAlways (default) or FsyncInterval; embedded only
-	Replicas int         // stream replicas: 1 (default), 3 or 5
-	TLS      *tls.Config // for the client listener; nil: clear text
-	External *External   // nil: embedded
-	Log      *slog.Logger
+	DataDir   string      // keys/, nats/ and accounts/ live under it; one process at a time
+	Listen    string      // host:port of the NATS client listener; empty: in-process connections only
+	WebSocket string      // host:port of a listener for NATS over WebSocket; empty: none; embedded only
+	Fsync     string      // FsyncAlways (default) or FsyncInterval; embedded only
+	Replicas  int         // stream replicas: 1 (default), 3 or 5
+	TLS       *tls.Config // for the client listener; nil: clear text
+	External  *External   // nil: embedded
+	Log       *slog.Logger
 }
 
 // External describes a NATS cluster in operator mode that others run.
@@ -75,6 +76,8 @@ func (c *Config) validate() error {
 		return bad("replicas", fmt.Sprintf("must be 1, 3 or 5, not %d", c.Replicas))
 	case c.External == nil && c.Replicas > 1:
 		return bad("replicas", "more than 1 needs a cluster: use --nats-url")
+	case c.External != nil && c.WebSocket != "":
+		return bad("nats-websocket", "cannot be used with --nats-url: the external server has its own")
 	case c.External != nil && (c.External.URL == "" || c.External.OperatorSeedFile == "" || c.External.SystemCredsFile == ""):
 		return bad("nats-url", "needs nats-operator-seed-file and nats-system-creds-file too")
 	}
@@ -90,6 +93,7 @@ type Node struct {
 	lock *dirLock
 	srv  *server.Server // nil with an external cluster
 	logs *serverLog
+	ws   *webSocket // nil without a listener for it
 
 	sys *nats.Conn // system account
 	ctl *nats.Conn // control account
@@ -201,7 +205,7 @@ func (n *Node) Stop(ctx context.Context) error {
 			c.Close()
 		}
 	}
-	var err error
+	err := n.ws.refuse(ctx)
 	if n.srv != nil {
 		n.srv.Shutdown()
 		down := make(chan struct{})
@@ -209,10 +213,10 @@ func (n *Node) Stop(ctx context.Context) error {
 		select {
 		case <-down:
 		case <-ctx.Done():
-			err = fmt.Errorf("stop nats-server: %w", context.Cause(ctx))
+			err = errors.Join(err, fmt.Errorf("stop nats-server: %w", context.Cause(ctx)))
 		}
 	}
-	return errors.Join(err, n.lock.release())
+	return errors.Join(err, n.ws.wait(ctx), n.lock.release())
 }
 
 // Address is the bound host:port of the client listener, "" when not listening.

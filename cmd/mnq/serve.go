@@ -117,7 +117,7 @@ func (s *server) closeListeners(ctx context.Context) error {
 
 func (s *server) newParts(ctx context.Context, masterKey string, t *tls.Config) (err error) {
 	nodeConfig := node.Config{
-		DataDir: s.cfg.DataDir, Listen: s.cfg.NATS, Fsync: s.cfg.Fsync, Replicas: s.cfg.Replicas,
+		DataDir: s.cfg.DataDir, Listen: s.cfg.NATS, WebSocket: s.cfg.NATSWebsocket, Fsync: s.cfg.Fsync, Replicas: s.cfg.Replicas,
 		TLS: t, Log: s.log,
 	}
 	if s.cfg.NATSURL != "" {
@@ -159,6 +159,7 @@ func (s *server) parts() []service.Part {
 		service.Part{Name: "topics", Start: s.startTopics, Stop: func(ctx context.Context) error { return s.topics.Stop(ctx) }},
 		service.Part{Name: "front doors", Start: s.openFrontDoors, Stop: s.http.Stop},
 		service.Part{Name: "nats listener", Start: func(context.Context) error { return s.node.Listen() }},
+		service.Part{Name: "nats websocket", Start: s.node.ListenWebSocket},
 	)
 }
 
@@ -305,6 +306,9 @@ func (s *server) announce(w io.Writer) error {
 		err = errors.Join(err, printf(w, "admin  %s\n", publicURL("", s.scheme(), s.admin.Address(), hostname())))
 	}
 	err = errors.Join(err, printf(w, "nats   %s\n", s.publicNATS()))
+	if a := s.node.WebSocketAddress(); a != "" {
+		err = errors.Join(err, printf(w, "ws     %s\n", publicURL("", strings.Replace(s.scheme(), "http", "ws", 1), a, hostname())))
+	}
 	if s.cfg.Dev {
 		err = errors.Join(err, printf(w, "dev    access key test, secret test, account %s, any region\n", s.cfg.DevAccountID))
 	}

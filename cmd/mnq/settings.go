@@ -25,6 +25,8 @@ type Settings struct {
 	AdminHTTP string `name:"admin-http" placeholder:"HOST:PORT" help:"Listener for metrics and profiles, instead of on --http."`
 	NATS      string `name:"nats" default:"127.0.0.1:4222" placeholder:"HOST:PORT" help:"NATS client listener."`
 
+	NATSWebsocket string `name:"nats-websocket" placeholder:"HOST:PORT" help:"Listener for NATS over WebSocket. Default: none."`
+
 	PublicURL     string `name:"public-url" placeholder:"URL" help:"What is handed out in queue URLs and endpoints. Default: from --http."`
 	PublicNATSURL string `name:"public-nats-url" placeholder:"URL" help:"What is handed out as NATS endpoint. Default: from --nats."`
 	TLSCert       string `name:"tls-cert" placeholder:"FILE" help:"PEM certificate chain for both listeners, read again when it changes."`
@@ -49,7 +51,6 @@ type Settings struct {
 	DevLenient       bool   `help:"With --dev: no 60-second rules after DeleteQueue and PurgeQueue."`
 	Ephemeral        bool   `help:"With --dev: keep the data in a temporary directory that is removed at the end."`
 
-	NATSWebsocket string `name:"nats-websocket" hidden:"" later:"" placeholder:"HOST:PORT"`
 	ClusterName   string `hidden:"" later:""`
 	ClusterListen string `hidden:"" later:""`
 	ClusterRoutes string `hidden:"" later:""`
@@ -75,7 +76,7 @@ func (s *Settings) validate() error {
 	for _, l := range []struct {
 		name, address string
 		optional      bool
-	}{{"http", s.HTTP, false}, {"nats", s.NATS, s.NATSURL != ""}, {"admin-http", s.AdminHTTP, true}} {
+	}{{"http", s.HTTP, false}, {"nats", s.NATS, s.NATSURL != ""}, {"nats-websocket", s.NATSWebsocket, true}, {"admin-http", s.AdminHTTP, true}} {
 		if l.address == "" && l.optional {
 			continue
 		}
@@ -126,7 +127,7 @@ func (s *Settings) validateDev() error {
 		}
 		return nil
 	}
-	for _, l := range []struct{ name, address string }{{"http", s.HTTP}, {"nats", s.NATS}, {"admin-http", s.AdminHTTP}} {
+	for _, l := range []struct{ name, address string }{{"http", s.HTTP}, {"nats", s.NATS}, {"nats-websocket", s.NATSWebsocket}, {"admin-http", s.AdminHTTP}} {
 		host, _, err := net.SplitHostPort(l.address)
 		if ip := net.ParseIP(host); l.address != "" && (err != nil || host != "localhost" && (ip == nil || !ip.IsLoopback())) {
 			return bad(l.name, "must be a loopback address with --dev, not "+l.address)
