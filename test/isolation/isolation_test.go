@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
@@ -37,6 +38,8 @@ type tenant struct {
 	queue           string // URL
 	handle          string
 	task            string // of a message move that runs
+	topics          *sns.Client
+	subscription    string // ARN, of topic shared
 }
 
 func newTenant(t *testing.T, p *mnqtest.Process, name string) *tenant {
@@ -74,6 +77,7 @@ func newTenant(t *testing.T, p *mnqtest.Process, name string) *tenant {
 		x.queue, x.handle = *out.QueueUrl, *got.Messages[0].ReceiptHandle
 	}
 	x.startMove(t)
+	x.makeTopics(t, p, name)
 	return x
 }
 
@@ -108,6 +112,10 @@ func attack(t *testing.T, p *mnqtest.Process, alice, bob *tenant) {
 	t.Run("ReceiptHandlesOpenNothingElsewhere", func(t *testing.T) {
 		t.Parallel()
 		handles(t, alice, bob)
+	})
+	t.Run("TopicsAnswerAsMissingOnes", func(t *testing.T) {
+		t.Parallel()
+		topics(t, alice, bob)
 	})
 	t.Run("SubjectsAndStreamsOfTheSameNameNeverMeet", func(t *testing.T) {
 		t.Parallel()
@@ -226,6 +234,7 @@ func (x *tenant) inventory(t *testing.T, p *mnqtest.Process) string {
 		fmt.Fprintf(&b, "%s %s", path, ans.Body)
 	}
 	x.describeQueues(t, &b)
+	x.describeTopics(t, &b)
 	return b.String()
 }
 
