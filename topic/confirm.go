@@ -48,20 +48,17 @@ func (s *Service) token(r *subscriptionRecord) string {
 }
 
 func (s *Service) tokenProof(fields []byte) []byte {
-	key, err := hkdf.Key(sha256.New, s.cfg.Key[:], nil, "confirmation tokens", sha256.Size)
-	if err != nil {
-		panic(err) // the length is a constant
-	}
-	mac := hmac.New(sha256.New, key)
+	key := deriveKey(s.cfg.Key, "confirmation tokens")
+	mac := hmac.New(sha256.New, key[:])
 	mac.Write(fields)
 	proof, err := hkdf.Expand(sha256.New, mac.Sum(nil), "token", tokenBytes-tokenFields)
 	if err != nil {
-		panic(err)
+		panic(err) // the length is a constant
 	}
 	return proof
 }
 
-// tokenFor reads a token. ok is false for what is none.
+// readToken reads a token. ok is false for what is none.
 func (s *Service) readToken(token string) (id string, number int, expires time.Time, ok bool) {
 	b, err := hex.DecodeString(token)
 	if err != nil || len(b) != tokenBytes || [4]byte(b[:4]) != tokenPrefix {

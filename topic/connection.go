@@ -2,7 +2,10 @@ package topic
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/openmnq/mnq/internal/wire"
 )
@@ -66,5 +69,20 @@ func (s *Service) closeConnections(namespaceIDs ...string) {
 	s.mu.Unlock()
 	for _, c := range closing {
 		c.close()
+	}
+}
+
+// eachWire ends requests for messages whose answers have got lost.
+func (s *Service) eachWire(now time.Time) {
+	s.mu.RLock()
+	conns := slices.Collect(maps.Values(s.conns))
+	s.mu.RUnlock()
+	for _, c := range conns {
+		c.mu.Lock()
+		w := c.wire
+		c.mu.Unlock()
+		if w != nil {
+			w.Overdue(now)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package topic
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -43,8 +44,8 @@ func (r *record) delivery(s string) string { return "t." + r.ID + ".d." + s }
 const fanOutConsumer = "f"
 
 // fanOutWait is how long a published message stays with a process that has died
-// while it fanned it out.
-const fanOutWait = 30 * time.Second
+// before it fanned it out.
+const fanOutWait = 15 * time.Second
 
 func (r *record) streamConfig(replicas int) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
@@ -96,7 +97,17 @@ type subscriptionRecord struct {
 	topicID     string
 	key         string
 	revision    uint64
+
+	filter *Filter // compiled from its settings; nil matches everything
 }
+
+// delivered reports whether its messages are delivered one by one.
+func (r *subscriptionRecord) delivered() bool {
+	return r.Protocol == protoHTTP || r.Protocol == protoHTTPS || r.Protocol == protoLambda
+}
+
+// waits reports whether there may be deliveries of its own.
+func (r *subscriptionRecord) waits() bool { return r.delivered() || r.Parked }
 
 // subscriptionKey is the place of a subscription. There is one place for each
 // endpoint, so that nobody subscribes one twice.
@@ -129,6 +140,13 @@ func decodeDefinition(key string, value []byte, revision uint64) (*record, *subs
 		return nil, nil, fmt.Errorf("definition of %s: %w", key, err)
 	}
 	s.place(key, revision)
+	scope, err := ParseScope(cmp.Or(s.Settings[attrFilterScope], ScopeAttributes.String()))
+	if err == nil {
+		s.filter, err = CompileFilter(s.Settings[attrFilter], scope)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("filter policy of %s: %w", key, err)
+	}
 	return nil, s, nil
 }
 

@@ -53,7 +53,11 @@ type Service struct {
 	log  *slog.Logger
 	defs *follower
 
-	egress *egress
+	egress     *egress
+	signer     *signer
+	deliveries deliveries
+	troubles   troubles
+	tender     tender
 
 	run  context.Context // of the background work, from Start to Stop
 	stop context.CancelFunc
@@ -64,6 +68,7 @@ type Service struct {
 
 	mu     sync.RWMutex
 	spaces map[string]*space
+	topics map[string]*Topic              // by incarnation, those that are not gone
 	subs   map[string]*subscribers        // by topic incarnation
 	byID   map[string]*subscriptionRecord // all subscriptions
 	making map[string]int                 // topics that are being made, by namespace
@@ -87,9 +92,13 @@ func New(cfg Config) (*Service, error) {
 		return nil, &mnq.Error{Kind: mnq.Internal, Op: "topic.New", Msg: "Connect, Control, Queues, Namespace, PublicURL and Key are required"}
 	}
 	s := &Service{
-		cfg: cfg, log: cfg.Log, spaces: map[string]*space{},
+		cfg: cfg, log: cfg.Log, spaces: map[string]*space{}, topics: map[string]*Topic{},
 		subs: map[string]*subscribers{}, byID: map[string]*subscriptionRecord{},
 		making: map[string]int{}, conns: map[string]*connection{}, egress: newEgress(cfg.Egress),
+	}
+	var err error
+	if s.signer, err = newSigner(cfg.Control, cfg.Key, cfg.Replicas, cfg.PublicURL); err != nil {
+		return nil, err
 	}
 	s.defs = newFollower(cfg.Control, bucket, cfg.Log, s.apply)
 	return s, nil
@@ -110,6 +119,7 @@ func (s *Service) Start(ctx context.Context) error {
 		return context.Cause(ctx)
 	}
 	s.done.Go(func() { s.sweep(run) })
+	s.done.Go(func() { s.tend(run) })
 	return nil
 }
 
@@ -165,7 +175,7 @@ func (s *Service) forget(key string) {
 	}
 	sp := s.spaces[t[1]]
 	if t[0] == "t" && sp != nil && sp.topics[t[2]] != nil {
-		sp.topics[t[2]].gone()
+		s.goneLocked(sp.topics[t[2]])
 		delete(sp.topics, t[2])
 		return
 	}
@@ -195,15 +205,24 @@ func (s *Service) applyTopic(key string, r *record, revision uint64) {
 	old := sp.topics[name]
 	if old == nil || old.id != r.ID {
 		if old != nil {
-			old.gone()
+			s.goneLocked(old)
 		}
-		sp.topics[name] = &Topic{svc: s, namespaceID: ns, name: name, id: r.ID, closed: make(chan struct{})}
+		sp.topics[name] = &Topic{svc: s, namespaceID: ns, name: name, id: r.ID, closed: make(chan struct{}), creating: make(chan struct{}, 1)}
 	}
 	topic := sp.topics[name]
 	topic.state.Store(&state{record: r, revision: revision})
+	s.topics[topic.id] = topic
 	if !r.Deleted.IsZero() {
-		topic.gone()
+		s.goneLocked(topic)
 	}
+	s.tender.touch(topic.id)
+}
+
+// goneLocked ends what waits for a topic that is gone. The caller holds mu.
+func (s *Service) goneLocked(t *Topic) {
+	t.gone()
+	delete(s.topics, t.id)
+	s.tender.touch(t.id)
 }
 
 func (s *Service) applySubscription(r *subscriptionRecord) {
@@ -218,6 +237,7 @@ func (s *Service) applySubscription(r *subscriptionRecord) {
 		delete(s.byID, old.ID)
 	}
 	s.byID[r.ID] = r
+	s.tender.touch(r.topicID)
 }
 
 // lookup returns the topic of that name in whatever state, or nil.

@@ -21,7 +21,7 @@ type source struct {
 	consumer    wire.Consumer
 	config      jetstream.ConsumerConfig // to make the consumer when it is not there
 	// work is called with messages, on a goroutine of its own; when it returns there is
-	// room for as many others.
+	// room for as many others. Stop waits for it.
 	work  func(ctx context.Context, w *wire.Wire, msgs []*wire.Pulled)
 	width int // messages that are worked on at a time, at most
 	batch int // messages in one call of work, at most
@@ -151,13 +151,21 @@ func (x *source) take(w *wire.Wire, p *wire.Pulled, err error) {
 	x.ask()
 }
 
-// begin works on messages. The caller holds mu and has counted them.
+// begin works on messages. The caller holds mu and has counted them. What is worked on
+// in batches is finished even when the service stops.
 func (x *source) begin(w *wire.Wire, msgs []*wire.Pulled) {
-	x.svc.background(func() {
-		x.work(x.svc.run, w, msgs)
+	ctx := x.svc.run
+	if !x.apart {
+		ctx = context.WithoutCancel(ctx)
+	}
+	begun := x.svc.background(func() {
+		x.work(ctx, w, msgs)
 		x.mu.Lock()
 		defer x.mu.Unlock()
 		x.busy -= len(msgs)
 		x.ask()
 	})
+	if !begun {
+		w.Release(msgs) // for another process, or the next
+	}
 }

@@ -25,6 +25,8 @@ type Topic struct {
 	id          string // of the incarnation
 	state       atomic.Pointer[state]
 	closed      chan struct{} // closed when the topic is gone
+	creating    chan struct{} // holds a token while this process makes the stream or waits for it
+	mine        atomic.Bool   // this process wrote the definition, so it makes the stream
 }
 
 // state is a topic's definition and its revision. Whoever reads one must not change it.
@@ -101,7 +103,7 @@ func (s *Service) Create(ctx context.Context, ns mnq.Namespace, in NewTopic) (*T
 			}
 			return t, t.ready(ctx)
 		}
-		err := s.create(ctx, ns, in, want)
+		err := s.create(ctx, ns, in, want, t)
 		if err == nil {
 			continue // it is there now
 		}
@@ -136,7 +138,9 @@ func (t *Topic) sameAs(want settings, in NewTopic) error {
 	return nil
 }
 
-func (s *Service) create(ctx context.Context, ns mnq.Namespace, in NewTopic, want settings) error {
+// create writes the definition of a topic whose name is free, or taken by old, which is
+// deleted.
+func (s *Service) create(ctx context.Context, ns mnq.Namespace, in NewTopic, want settings, old *Topic) error {
 	if !s.reserve(ns, in.Name) {
 		return &mnq.Error{
 			Kind: mnq.QuotaExceeded, Code: "TopicLimitExceeded", Op: "topic.Create", Resource: in.Name,
@@ -153,14 +157,19 @@ func (s *Service) create(ctx context.Context, ns mnq.Namespace, in NewTopic, wan
 		return err
 	}
 	key := topicKey(ns.ID, in.Name)
-	old := s.lookup(ns.ID, in.Name)
 	if old == nil {
-		return s.stored("topic.Create", in.Name, s.defs.create(ctx, key, value))
+		err = s.defs.create(ctx, key, value)
+	} else {
+		before := old.state.Load()
+		if err := s.removeStream(ctx, old.namespaceID, before.record); err != nil {
+			return err
+		}
+		err = s.defs.update(ctx, key, value, before.revision)
 	}
-	if err := s.removeStream(ctx, old.namespaceID, old.state.Load().record); err != nil {
-		return err
+	if t := s.lookup(ns.ID, in.Name); err == nil && t != nil && t.id == r.ID {
+		t.mine.Store(true)
 	}
-	return s.stored("topic.Create", in.Name, s.defs.update(ctx, key, value, old.state.Load().revision))
+	return s.stored("topic.Create", in.Name, err)
 }
 
 // stored turns a failure of the definitions' store into ours. A lost race stays what
@@ -201,14 +210,44 @@ func (s *Service) vacate(ns mnq.Namespace) {
 	}
 }
 
-// ready returns when the topic's stream is there. Whoever comes across a topic that
-// is not ready makes it: making it twice does no harm.
+// takeOver is how long a creation that another process has begun may take before this
+// one assumes that the other has died and finishes it.
+const takeOver = 5 * time.Second
+
+// ready returns when the topic's stream is there. Who wrote the definition makes it;
+// anybody else waits for that, and makes it in the end. The server does not take well to
+// several that make the same at once.
 func (t *Topic) ready(ctx context.Context) error {
-	const op = "topic.Create"
-	st := t.state.Load()
-	if st.Ready {
+	if t.state.Load().Ready {
 		return nil
 	}
+	select {
+	case t.creating <- struct{}{}:
+		defer func() { <-t.creating }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	for give := time.Now().Add(takeOver); !t.mine.Load() && time.Now().Before(give); {
+		if t.state.Load().Ready {
+			return nil
+		}
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-t.closed:
+			return missing(t.name)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	if t.state.Load().Ready {
+		return nil
+	}
+	return t.makeReady(ctx)
+}
+
+func (t *Topic) makeReady(ctx context.Context) error {
+	const op = "topic.Create"
+	st := t.state.Load()
 	_, js, err := t.svc.cfg.Connect(ctx, t.namespaceID)
 	if err != nil {
 		return err
@@ -362,7 +401,7 @@ func (s *Service) NamespaceGone(namespaceID string) {
 	var topics []*Topic
 	if sp != nil {
 		for _, t := range sp.topics {
-			t.gone()
+			s.goneLocked(t)
 			topics = append(topics, t)
 		}
 	}

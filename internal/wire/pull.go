@@ -40,6 +40,16 @@ func (p *Pulled) Working() Request { return Request{Subject: p.ack, Data: []byte
 // Consumer names a consumer.
 type Consumer struct{ Stream, Name string }
 
+// Release has messages delivered again at once. It does not wait: if it gets lost they
+// come back by themselves, later.
+func (w *Wire) Release(msgs []*Pulled) {
+	for _, p := range msgs {
+		if err := w.nc.Publish(p.ack, []byte("-NAK")); err != nil {
+			return // the connection is gone
+		}
+	}
+}
+
 // ErrNoConsumer ends a pull because the consumer, or its stream, is not there.
 var ErrNoConsumer = errors.New("no such consumer")
 
@@ -174,7 +184,7 @@ func (w *Wire) takeMessage(m *nats.Msg) {
 	}
 	w.mu.Unlock()
 	if p == nil {
-		_ = w.nc.Publish(got.ack, []byte("-NAK")) // else it comes back by itself
+		w.Release([]*Pulled{got})
 		return
 	}
 	p.f(got, nil)

@@ -70,16 +70,20 @@ func (w *Wire) watch(status chan nats.Status) {
 			}
 		case <-w.quit:
 			w.nc.RemoveStatusListener(status)
-			w.fail()
 			return
 		}
 	}
 }
 
-// Close ends everything outstanding. It must be called once.
+// Close ends everything outstanding. A message that is on its way to a pull comes back
+// when its consumer's AckWait is over. It must be called once.
 func (w *Wire) Close() {
-	close(w.quit)
 	_ = w.sub.Unsubscribe() // fails only when the connection is closed already
+	close(w.quit)
+	w.fail()
+	ctx, cancel := context.WithTimeout(context.Background(), Timeout)
+	defer cancel()
+	_ = w.nc.FlushWithContext(ctx) // as above
 }
 
 func (w *Wire) fail() {

@@ -1,0 +1,228 @@
+package topic
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/openmnq/mnq"
+	"github.com/openmnq/mnq/internal/wire"
+	"github.com/openmnq/mnq/queue"
+)
+
+const (
+	fanOutBatch = 100 // messages in one go
+	fanOutWidth = 200 // messages of one topic at a time
+
+	// directTimeout is how long the fan-out waits for a queue. What is not stored by
+	// then goes to the subscription's own deliveries, and for a while so does what follows.
+	directTimeout = 2 * time.Second
+	troubleTime   = 5 * time.Second
+
+	// againAfter is the pause before a message is fanned out again that could not be
+	// handed over to all subscriptions.
+	againAfter = time.Second
+)
+
+// fanOutSource takes what is published to the topic.
+func (t *Topic) fanOutSource() *source {
+	st := t.state.Load()
+	return &source{
+		svc: t.svc, namespaceID: t.namespaceID, consumer: wire.Consumer{Stream: st.stream(), Name: fanOutConsumer},
+		config: st.fanOutConfig(t.svc.cfg.Replicas), work: t.fanOut, width: fanOutWidth, batch: fanOutBatch,
+	}
+}
+
+// fanOut hands messages over to the subscriptions that they are for: it stores them in
+// queues, and for all others, and for queues that fail, as deliveries of their own.
+// Then it acknowledges them. A message that could not be handed over to every
+// subscription comes again.
+func (t *Topic) fanOut(ctx context.Context, w *wire.Wire, pulled []*wire.Pulled) {
+	batch := t.decode(ctx, pulled)
+	if len(batch) > 0 {
+		if err := t.handOver(ctx, w, batch); err != nil {
+			t.svc.log.WarnContext(ctx, "messages are not fanned out yet", "topic", t.name, "namespace_id", t.namespaceID, "count", len(batch), "error", err)
+			for _, o := range batch {
+				o.failed = true
+			}
+		}
+	}
+	done := make([]*wire.Pulled, 0, len(pulled))
+	var again []wire.Request
+	for _, p := range pulled {
+		if i := slices.IndexFunc(batch, func(o *outgoing) bool { return o.from == p }); i >= 0 && !batch[i].failed {
+			done = append(done, p)
+		} else {
+			again = append(again, p.Again(againAfter<<min(p.Count-1, 5)))
+		}
+	}
+	err := errors.Join(w.Finish(ctx, t.state.Load().stream(), done)...)
+	w.Exchange(ctx, again, wire.Timeout) // what gets lost comes again by itself
+	if err != nil {
+		t.svc.log.WarnContext(ctx, "messages may be fanned out again", "topic", t.name, "namespace_id", t.namespaceID, "error", err)
+	}
+}
+
+// outgoing is a published message on its way to the subscriptions.
+type outgoing struct {
+	*rendering
+	from   *wire.Pulled
+	mu     sync.Mutex
+	failed bool // not every subscription has it
+}
+
+func (o *outgoing) fail() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.failed = true
+}
+
+func (t *Topic) decode(ctx context.Context, pulled []*wire.Pulled) []*outgoing {
+	out := make([]*outgoing, 0, len(pulled))
+	for _, p := range pulled {
+		m, err := decodeMessage(p.Data)
+		if err != nil {
+			t.svc.log.ErrorContext(ctx, "message cannot be read", "topic", t.name, "namespace_id", t.namespaceID, "sequence", p.Sequence, "error", err)
+			continue
+		}
+		m.seq = p.Sequence
+		out = append(out, &outgoing{rendering: t.render(m), from: p})
+	}
+	return out
+}
+
+// handOver stores a batch for every subscription that it is for. An error means that
+// nothing was done.
+func (t *Topic) handOver(ctx context.Context, w *wire.Wire, batch []*outgoing) error {
+	// Another process may have added or removed a subscription before one of these was
+	// published, so nothing is decided before that is known.
+	wait, cancel := context.WithTimeout(ctx, wire.Timeout)
+	defer cancel()
+	if err := t.svc.defs.fresh(wait); err != nil {
+		return err
+	}
+	if t.deleted() {
+		return nil
+	}
+	ns, err := t.svc.cfg.Namespace(t.namespaceID)
+	if err != nil {
+		return err
+	}
+	var work sync.WaitGroup
+	var apart []parcel
+	for _, sub := range t.svc.subscribers(t.id) {
+		if sub.State != stateConfirmed {
+			continue
+		}
+		mine := matching(sub, batch)
+		switch {
+		case len(mine) == 0:
+		case sub.Protocol == protoSQS:
+			work.Go(func() { t.toQueue(ctx, w, ns, sub, mine) })
+		case sub.delivered():
+			apart = append(apart, parcel{sub, mine})
+		}
+	}
+	t.toDeliveries(ctx, w, apart...)
+	work.Wait()
+	return nil
+}
+
+// matching returns those of the batch that are for the subscription.
+func matching(sub *subscriptionRecord, batch []*outgoing) []*outgoing {
+	if sub.filter == nil && sub.From < batch[0].m.seq {
+		return batch
+	}
+	var mine []*outgoing
+	for _, o := range batch {
+		if o.m.seq > sub.From && o.matches(sub) {
+			mine = append(mine, o)
+		}
+	}
+	return mine
+}
+
+// parcel is what goes to one subscription.
+type parcel struct {
+	sub *subscriptionRecord
+	out []*outgoing
+}
+
+// toQueue stores messages in the queue of a subscription.
+func (t *Topic) toQueue(ctx context.Context, w *wire.Wire, ns mnq.Namespace, sub *subscriptionRecord, out []*outgoing) {
+	if t.svc.inTrouble(sub) {
+		t.toDeliveries(ctx, w, parcel{sub, out})
+		return
+	}
+	sends := make([]queue.Send, 0, len(out))
+	var direct, left []*outgoing
+	for _, o := range out {
+		send, err := o.forQueue(ctx, ns, sub)
+		if err != nil {
+			left = append(left, o)
+			continue
+		}
+		sends, direct = append(sends, send), append(direct, o)
+	}
+	errs := t.svc.storeInQueue(ctx, ns, sub, sends)
+	for i, err := range errs {
+		if err != nil {
+			left = append(left, direct[i])
+		}
+	}
+	if len(left) > 0 {
+		t.svc.trouble(sub)
+		t.toDeliveries(ctx, w, parcel{sub, left})
+	}
+}
+
+// storeInQueue sends to the queue of a subscription, within directTimeout.
+func (s *Service) storeInQueue(ctx context.Context, ns mnq.Namespace, sub *subscriptionRecord, sends []queue.Send) []error {
+	errs := make([]error, len(sends))
+	arn, _ := parseQueueARN(sub.Endpoint)
+	q, err := s.cfg.Queues.Queue(ns, arn.name)
+	if err != nil {
+		for i := range errs {
+			errs[i] = err
+		}
+		return errs
+	}
+	ctx, cancel := context.WithTimeout(ctx, directTimeout)
+	defer cancel()
+	for i, r := range q.Send(ctx, sends) {
+		errs[i] = r.Err
+	}
+	return errs
+}
+
+// toDeliveries stores messages in the topic's stream for subscriptions that are
+// delivered to one by one.
+func (t *Topic) toDeliveries(ctx context.Context, w *wire.Wire, parcels ...parcel) {
+	var reqs []wire.Request
+	var of []*outgoing
+	st := t.state.Load()
+	for _, p := range parcels {
+		if err := t.svc.park(ctx, p.sub); err != nil {
+			t.svc.log.WarnContext(ctx, "deliveries cannot be stored", "topic", t.name, "namespace_id", t.namespaceID, "error", err)
+			for _, o := range p.out {
+				o.fail()
+			}
+			continue
+		}
+		for _, o := range p.out {
+			r := t.svc.write(st.delivery(p.sub.ID), o.m)
+			r.Header = onceHeader(onceName(t.id, o.m.seq, p.sub.ID))
+			reqs, of = append(reqs, r), append(of, o)
+		}
+	}
+	for i, err := range t.svc.writeAll(ctx, w, reqs) {
+		if err != nil {
+			of[i].fail()
+		}
+	}
+	for _, p := range parcels {
+		t.svc.deliveries.wake(p.sub)
+	}
+}
