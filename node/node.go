@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -120,11 +121,21 @@ func New(cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, dirError(cfg.DataDir, err)
 	}
+	warnIfOpen(cfg)
 	k, err := loadKeys(cfg)
 	if err != nil {
 		return nil, errors.Join(err, lock.release())
 	}
 	return &Node{cfg: cfg, log: cfg.Log, keys: k, lock: lock}, nil
+}
+
+// warnIfOpen says that others may put files of their own in the place of ours. A
+// mounted volume can be like that for a reason, so it is no error.
+func warnIfOpen(cfg Config) {
+	if info, err := os.Stat(cfg.DataDir); err == nil && info.Mode().Perm()&0o022 != 0 {
+		cfg.Log.Warn("data_dir_writable_by_others", "data_dir", cfg.DataDir, "mode", fmt.Sprintf("%04o", info.Mode().Perm()),
+			"hint", "others can replace the keys: chmod 700 it, or use a directory in it that mnq makes itself")
+	}
 }
 
 // errLocked is why a data directory cannot be taken that another process has.

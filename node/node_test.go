@@ -1,8 +1,10 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -358,6 +360,27 @@ func TestNode(t *testing.T) {
 		}
 		if err := again.release(); err != nil {
 			t.Error(err)
+		}
+	})
+
+	t.Run("DirectoryThatOthersMayWriteToIsWarnedOf", func(t *testing.T) {
+		t.Parallel()
+		for mode, want := range map[os.FileMode]bool{0o777: true, 0o770: true, 0o755: false} {
+			dir := t.TempDir()
+			if err := os.Chmod(dir, mode); err != nil {
+				t.Fatal(err)
+			}
+			var log bytes.Buffer
+			n, err := New(Config{DataDir: dir, Log: slog.New(slog.NewTextHandler(&log, nil))})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := n.Stop(ctx); err != nil {
+				t.Error(err)
+			}
+			if strings.Contains(log.String(), "data_dir_writable_by_others") != want {
+				t.Errorf("mode %o: %q", mode, log.String())
+			}
 		}
 	})
 
