@@ -21,6 +21,7 @@ type NATSServer struct {
 	URL          string
 	OperatorSeed string // file
 	SystemCreds  string // file
+	Dir          string // of its data
 
 	t    testing.TB
 	conf string
@@ -46,7 +47,7 @@ func StartNATSServer(t testing.TB) *NATSServer {
 	dir := t.TempDir()
 	addr := FreeAddress(t)
 	s := &NATSServer{
-		t: t, URL: "nats://" + addr, conf: filepath.Join(dir, "nats.conf"),
+		t: t, URL: "nats://" + addr, Dir: dir, conf: filepath.Join(dir, "nats.conf"),
 		OperatorSeed: filepath.Join(dir, "operator.nk"), SystemCreds: filepath.Join(dir, "system.creds"),
 	}
 	must := func(err error) {

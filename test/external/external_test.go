@@ -2,7 +2,10 @@
 package external
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -100,6 +103,23 @@ func TestTwoGateways(t *testing.T) { //nolint:tparallel // the steps build on ea
 		mnqtest.Within(t, time.Second, func() error { return mnqtest.WantCode(list(b), "InvalidClientTokenId") })
 	})
 
+	t.Run("RevokedAPIKeyIsRefusedByBothWithinASecond", func(t *testing.T) {
+		k := a.Must("POST", "/openmnq/v1/api-keys", map[string]any{"name": "k"})
+		status := func(p *mnqtest.Process, want int) error {
+			ans, err := mnqtest.Call(p.URL, fmt.Sprint(k["secret_key"]), "GET", mnqtest.Namespaces, nil)
+			if err == nil && ans.Status != want {
+				err = fmt.Errorf("%d %s", ans.Status, ans.Body)
+			}
+			return err
+		}
+		mnqtest.Within(t, time.Second, func() error { return status(b, 200) })
+		a.Must("DELETE", fmt.Sprint("/openmnq/v1/api-keys/", k["access_key"]), nil)
+		if err := status(a, 401); err != nil {
+			t.Errorf("on the gateway that deleted it: %v", err)
+		}
+		mnqtest.Within(t, time.Second, func() error { return status(b, 401) })
+	})
+
 	t.Run("GatewayAndServerRestartsKeepEverything", func(t *testing.T) {
 		if _, err := mnqtest.SQS(a.URL, keys).SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: aws.String("q"), MessageBody: aws.String("kept")}); err != nil {
 			t.Fatal(err)
@@ -142,10 +162,33 @@ func TestTwoGateways(t *testing.T) { //nolint:tparallel // the steps build on ea
 			t.Fatal(err)
 		}
 		defer nc.Close()
+		if len(files(t, s.Dir, natsNS)) == 0 {
+			t.Fatal("nothing of the namespace is on disk, so its removal would show nothing")
+		}
 		a.Must("DELETE", mnqtest.Namespaces+"/"+natsNS, nil)
 		<-cut
+		if left := files(t, s.Dir, natsNS); len(left) > 0 {
+			t.Errorf("files of the deleted namespace are still there: %v", left)
+		}
 		if _, err := nats.Connect(s.URL, nats.UserCredentials(file), nats.NoReconnect()); err == nil {
 			t.Fatal("a credential of the deleted namespace still opens the server")
 		}
 	})
+}
+
+// files lists what is stored in streams of the account.
+func files(t *testing.T, dir, account string) (found []string) {
+	t.Helper()
+	if err := filepath.WalkDir(filepath.Join(dir, "jetstream", account), func(path string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if d != nil && !d.IsDir() {
+			found = append(found, path)
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return found
 }
