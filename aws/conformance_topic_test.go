@@ -259,6 +259,8 @@ func publishes(t *testing.T, _ *installation, c *client) {
 		{publishInput{TargetArn: "arn:aws:sns:fr-par:" + c.ns.ID + ":endpoint/APNS/a/b", Message: "x"}, is, "Invalid parameter: TargetArn Reason: No endpoint found for the target arn specified"},
 		{publishInput{TopicArn: topic, Message: strings.Repeat("x", 262_145)}, is, "Invalid parameter: Message too long"},
 		{publishInput{TopicArn: topic, Message: "x", Subject: new("")}, is, "Invalid parameter: Subject"},
+		{publishInput{TopicArn: topic, Message: "x", Subject: new("a\nb")}, is, "Invalid parameter: Subject"},
+		{publishInput{TopicArn: topic, Message: "{", MessageStructure: "json"}, is, "Invalid parameter: Message Structure - JSON message body failed to parse"},
 		{publishInput{TopicArn: topic, Message: "x", MessageDeduplicationId: "d"}, is, "MessageDeduplicationId Reason: The request includes MessageDeduplicationId parameter that is not valid for this topic type"},
 	} {
 		c.refused(t, "Publish", &tc.in, tc.code, tc.text)
@@ -268,6 +270,8 @@ func publishes(t *testing.T, _ *installation, c *client) {
 		text string
 	}{
 		{publishedAttribute{DataType: "String"}, "must contain non-empty message attribute value for message attribute type 'String'."},
+		{publishedAttribute{DataType: "String", StringValue: new("")}, "must contain non-empty message attribute value for message attribute type 'String'."},
+		{publishedAttribute{DataType: "Text", BinaryValue: new([]byte("x"))}, "has an invalid message attribute type, the set of supported type prefixes is Binary, Number, and String."},
 		{publishedAttribute{DataType: "Binary", StringValue: new("x")}, "with type 'Binary' must use field 'Binary'."},
 		{publishedAttribute{DataType: "Number", BinaryValue: new([]byte("x"))}, "with type 'Number' must use field 'String'."},
 	} {
@@ -300,11 +304,16 @@ func publishBatches(t *testing.T, _ *installation, c *client) {
 	c.refused(t, "PublishBatch", batch(fifo, publishEntry{Id: "a", Message: "x", MessageGroupId: "g"}),
 		"InvalidParameter", "Invalid parameter: The topic should either have ContentBasedDeduplication enabled or MessageDeduplicationId provided explicitly")
 	c.refused(t, "PublishBatch", batch(c.topicARN("missing"), entry("a")), "NotFound", "Topic does not exist")
-	out := do[publishBatchOutput](t, c, "PublishBatch", batch(topic, entry("good"), publishEntry{Id: "bad", Message: "x", Subject: new("")}))
+	out := do[publishBatchOutput](t, c, "PublishBatch", batch(topic, entry("good"), publishEntry{Id: "bad", Message: "x", Subject: new("a\nb")}, publishEntry{
+		Id: "typed", Message: "x", MessageAttributes: map[string]publishedAttribute{"a": {DataType: "Text", StringValue: new("x")}},
+	}))
 	if len(out.Successful) != 1 || out.Successful[0].Id != "good" || out.Successful[0].MessageId == "" {
 		t.Errorf("successful %+v", out.Successful)
 	}
-	want := []batchResultError{{Id: "bad", SenderFault: true, Code: "InvalidParameter", Message: "Invalid parameter: Subject"}}
+	want := []batchResultError{
+		{Id: "bad", SenderFault: true, Code: "InvalidParameter", Message: "Invalid parameter: Subject"},
+		{Id: "typed", SenderFault: true, Code: "ParameterValueInvalid", Message: "The message attribute 'a' has an invalid message attribute type, the set of supported type prefixes is Binary, Number, and String."},
+	}
 	if diff := cmp.Diff(want, out.Failed); diff != "" {
 		t.Error(diff)
 	}

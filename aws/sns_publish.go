@@ -81,7 +81,7 @@ func newPublication(c *call, in *publishEntry) (topic.Publication, error) {
 }
 
 // publishedAttributes sorts attributes by name and takes of each the value that its
-// type asks for.
+// type asks for. What else can be wrong about them the topic says.
 func publishedAttributes(in map[string]publishedAttribute) ([]queue.Attribute, error) {
 	if len(in) == 0 {
 		return nil, nil
@@ -89,20 +89,23 @@ func publishedAttributes(in map[string]publishedAttribute) ([]queue.Attribute, e
 	out := make([]queue.Attribute, 0, len(in))
 	for _, name := range slices.Sorted(maps.Keys(in)) {
 		v := in[name]
-		field, value := "String", (*[]byte)(nil)
-		if strings.HasPrefix(v.DataType, "Binary") {
-			field, value = "Binary", v.BinaryValue
-		} else if v.StringValue != nil {
-			value = new([]byte(*v.StringValue))
+		a := queue.Attribute{Name: name, DataType: v.DataType}
+		kind, _, _ := strings.Cut(v.DataType, ".")
+		wrong := ""
+		switch binary := kind == "Binary"; {
+		case binary && v.BinaryValue != nil:
+			a.Value = *v.BinaryValue
+		case binary && v.StringValue != nil:
+			wrong = "Binary"
+		case v.StringValue != nil:
+			a.Value = []byte(*v.StringValue)
+		case v.BinaryValue != nil && (kind == "String" || kind == "Number"):
+			wrong = "String"
 		}
-		switch {
-		case v.StringValue == nil && v.BinaryValue == nil:
-			return nil, invalid("ParameterValueInvalid", "The message attribute '"+clip(name)+"' must contain non-empty message attribute value "+
-				"for message attribute type '"+clip(v.DataType)+"'.")
-		case value == nil:
-			return nil, invalid("ParameterValueInvalid", "The message attribute '"+clip(name)+"' with type '"+clip(v.DataType)+"' must use field '"+field+"'.")
+		if wrong != "" {
+			return nil, invalid("ParameterValueInvalid", "The message attribute '"+clip(name)+"' with type '"+clip(v.DataType)+"' must use field '"+wrong+"'.")
 		}
-		out = append(out, queue.Attribute{Name: name, DataType: v.DataType, Value: *value})
+		out = append(out, a)
 	}
 	return out, nil
 }
