@@ -187,29 +187,6 @@ func (s *server) startQueues(ctx context.Context) (err error) {
 	return nil
 }
 
-func (s *server) startTopics(ctx context.Context) (err error) {
-	s.topics, err = topic.New(topic.Config{
-		Connect: s.directory.Connect, Control: s.node.Control(), Queues: s.queues, Namespace: s.directory.Namespace,
-		Key: s.directory.DeriveKey("topics"), Replicas: s.node.Replicas(), Partition: s.cfg.ARNPartition,
-		PublicURL: func() string { return strings.TrimRight(s.publicHTTP(), "/") }, Accepts: s.node.Accepts,
-		Undelivered: s.cfg.Dev, Log: s.log,
-	})
-	if err != nil {
-		return err
-	}
-	if err := s.topics.Start(ctx); err != nil {
-		return err
-	}
-	s.directory.OnNamespaceGone(s.topics.NamespaceGone)
-	s.directory.OnServiceGone(func(ctx context.Context, namespaceID string, gone mnq.Service) error {
-		if gone != mnq.ServiceSNS {
-			return nil
-		}
-		return s.topics.DeleteAll(ctx, namespaceID)
-	})
-	return nil
-}
-
 // exists tells the queues which namespaces there are, as far as that is certain.
 func (s *server) exists(namespaceID string) (exists, sure bool) {
 	if _, err := s.directory.Namespace(namespaceID); err == nil {
