@@ -23,6 +23,7 @@ import (
 
 	"github.com/openmnq/mnq"
 	"github.com/openmnq/mnq/internal/service"
+	"github.com/openmnq/mnq/queue"
 	"github.com/openmnq/mnq/tenant"
 )
 
@@ -33,6 +34,7 @@ const maxBody = 64 << 10
 // Config is what an API needs. Every field is required unless it says otherwise.
 type Config struct {
 	Directory *tenant.Directory
+	Queues    *queue.Service
 
 	// Region is the only region this installation answers for, such as "fr-par".
 	Region string
@@ -54,6 +56,7 @@ type Config struct {
 // API serves the control plane. It is safe for concurrent use.
 type API struct {
 	dir     *tenant.Directory
+	queues  *queue.Service
 	region  string
 	natsURL func() string
 	httpURL func() string
@@ -83,6 +86,8 @@ func (c *Config) validate() error {
 	switch {
 	case c.Directory == nil:
 		return bad("directory", "is needed")
+	case c.Queues == nil:
+		return bad("queues", "is needed")
 	case c.Region == "":
 		return bad("region", "must not be empty")
 	case c.NATSEndpoint == nil || c.PublicURL == nil:
@@ -102,7 +107,7 @@ func New(cfg Config) (*API, error) {
 
 func build(cfg Config) *API {
 	a := &API{
-		dir: cfg.Directory, region: cfg.Region, natsURL: cfg.NATSEndpoint, httpURL: cfg.PublicURL,
+		dir: cfg.Directory, queues: cfg.Queues, region: cfg.Region, natsURL: cfg.NATSEndpoint, httpURL: cfg.PublicURL,
 		log: cfg.Log, mux: http.NewServeMux(),
 	}
 	if a.log == nil {
@@ -118,6 +123,7 @@ func build(cfg Config) *API {
 	a.registerNATS()
 	a.registerAWS()
 	a.registerOwn()
+	a.registerQueues()
 	a.spec = sync.OnceValue(func() []byte { return openAPI(a.huma.OpenAPI()) })
 	a.mux.HandleFunc("GET /openapi.json", a.serveSpec)
 	registerDocs(a.mux)

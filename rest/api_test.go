@@ -20,12 +20,16 @@ import (
 
 	"github.com/openmnq/mnq"
 	"github.com/openmnq/mnq/node"
+	"github.com/openmnq/mnq/queue"
 	"github.com/openmnq/mnq/tenant"
 )
 
-// shared is the directory all tests of the package use; each works in projects
-// of its own.
-var shared *tenant.Directory
+// shared is the directory all tests of the package use, with its queues; each works
+// in projects of its own.
+var (
+	shared       *tenant.Directory
+	sharedQueues *queue.Service
+)
 
 func TestMain(m *testing.M) { os.Exit(runTests(m)) }
 
@@ -51,9 +55,19 @@ func runTests(m *testing.M) int {
 	if err != nil {
 		panic(err)
 	}
+	sharedQueues, err = queue.New(queue.Config{Connect: shared.Connect, Control: n.Control(), HandleKey: []byte(strings.Repeat("k", 32))})
+	if err == nil {
+		err = sharedQueues.Start(ctx)
+	}
+	if err != nil {
+		panic(err)
+	}
 	code := m.Run()
 	stop, cancelStop := context.WithTimeout(context.Background(), time.Minute)
 	defer cancelStop()
+	if err := sharedQueues.Stop(stop); err != nil {
+		panic(err)
+	}
 	if err := shared.Stop(stop); err != nil {
 		panic(err)
 	}
@@ -98,7 +112,7 @@ func setup(t testing.TB) *bundle {
 	b := &bundle{t: t, logged: &bytes.Buffer{}}
 	var err error
 	b.api, err = New(Config{
-		Directory: shared, Region: "fr-par",
+		Directory: shared, Queues: sharedQueues, Region: "fr-par",
 		NATSEndpoint: func() string { return "nats://nats.test:4222" },
 		PublicURL:    func() string { return "http://mnq.test:9324" },
 		Log:          slog.New(slog.NewTextHandler(b.logged, nil)),

@@ -62,6 +62,7 @@ type commands struct {
 
 	Namespace  namespaceCmd  `cmd:"" group:"client" help:"Namespaces: isolated NATS accounts, or SQS/SNS brokers."`
 	Credential credentialCmd `cmd:"" group:"client" help:"Credentials that open a namespace."`
+	Queue      queueCmd      `cmd:"" group:"client" help:"SQS queues and what is in them."`
 	Project    projectCmd    `cmd:"" group:"client" help:"Projects, which own namespaces."`
 	Key        keyCmd        `cmd:"" group:"client" help:"API keys for the control plane."`
 	Context    contextCmd    `cmd:"" group:"client" help:"Remembered servers, for use instead of the SCW_* variables."`

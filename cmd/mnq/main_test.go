@@ -46,6 +46,7 @@ func TestScripts(t *testing.T) {
 			"exits":  cmdExits,
 			"save":   cmdSave,
 			"mode":   cmdMode,
+			"queue":  cmdQueue,
 		},
 	})
 }

@@ -190,6 +190,9 @@ func controlPlane(t *testing.T, p *mnqtest.Process, alice, bob *tenant) {
 		{"GET", "/openmnq/v1/namespaces/{}/quota", alice.nats, noAccount, nil},
 		{"GET", "/openmnq/v1/namespaces/{}/quota", alice.sqs, noAccount, nil},
 		{"GET", "/openmnq/v1/namespaces/{}/quota", "project-" + alice.project, "project-" + noUUID, nil},
+		{"GET", "/openmnq/v1/namespaces/{}/queues", alice.sqs, noAccount, nil},
+		{"GET", "/openmnq/v1/namespaces/{}/queues/only-alice", alice.sqs, noAccount, nil},
+		{"GET", "/openmnq/v1/namespaces/{}/queues/{}", alice.sqs, noAccount, nil},
 		{"PUT", "/openmnq/v1/namespaces/{}/quota", alice.nats, noAccount, func(string) any { return map[string]any{"storage_bytes": 1} }},
 	} {
 		path, _, _ := strings.Cut(c.path, "?")
