@@ -104,7 +104,7 @@ func (a alternative) matchBody(body *Body) bool {
 			done |= 1 << i
 		}
 	}
-	return done == all || a.reach(body.root, all&^done, 0).has(all&^done)
+	return a.reach(body.root, all&^done, 0).has(all &^ done)
 }
 
 // hasValue reports whether there is a value at path[at:] below node.

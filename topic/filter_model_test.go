@@ -338,6 +338,27 @@ func TestFilterAgreesWithModel(t *testing.T) {
 	}
 }
 
+// TestDecimalsCompareLikeFractions holds for numbers of few different digits, so that many
+// are equal or nearly so.
+func TestDecimalsCompareLikeFractions(t *testing.T) {
+	t.Parallel()
+	draw := rapid.StringMatching(`[-+]?([01]{1,3}(\.[01]{0,4})?|\.0{0,3}[12]{1,2})([eE][-+]?[0-3])?`)
+	orders := map[int]int{}
+	rapid.Check(t, func(t *rapid.T) {
+		x, y := draw.Draw(t, "x"), draw.Draw(t, "y")
+		dx, okX := parseDecimal(x)
+		dy, okY := parseDecimal(y)
+		want := modelRat(json.Number(x)).Cmp(modelRat(json.Number(y)))
+		if got := dx.compare(&dy); !okX || !okY || got != want || dy.compare(&dx) != -want {
+			t.Fatalf("%s and %s: %d, want %d", x, y, got, want)
+		}
+		orders[want]++
+	})
+	if len(orders) < 3 {
+		t.Errorf("drew only %v", orders)
+	}
+}
+
 func drawAttributes(t *rapid.T) map[string]Attribute {
 	attrs := map[string]Attribute{}
 	for name, v := range drawObject(t, 1) {
