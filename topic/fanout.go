@@ -29,10 +29,14 @@ const (
 // fanOutSource takes what is published to the topic.
 func (t *Topic) fanOutSource() *source {
 	st := t.state.Load()
-	return &source{
+	x := &source{
 		svc: t.svc, namespaceID: t.namespaceID, consumer: wire.Consumer{Stream: st.stream(), Name: fanOutConsumer},
 		config: st.fanOutConfig(t.svc.cfg.Replicas), work: t.fanOut, width: fanOutWidth, batch: fanOutBatch,
 	}
+	if t.FIFO() {
+		x.work, x.width, x.batch = t.fanOutInOrder, 1, 1
+	}
+	return x
 }
 
 // fanOut hands messages over to the subscriptions that they are for: it stores them in
@@ -42,7 +46,7 @@ func (t *Topic) fanOutSource() *source {
 func (t *Topic) fanOut(ctx context.Context, w *wire.Wire, pulled []*wire.Pulled) {
 	batch := t.decode(ctx, pulled)
 	if len(batch) > 0 {
-		if err := t.handOver(ctx, w, batch); err != nil {
+		if err := t.handOver(ctx, w, batch, t.toQueue); err != nil {
 			t.svc.log.WarnContext(ctx, "messages are not fanned out yet", "topic", t.name, "namespace_id", t.namespaceID, "count", len(batch), "error", err)
 			for _, o := range batch {
 				o.failed = true
@@ -93,9 +97,12 @@ func (t *Topic) decode(ctx context.Context, pulled []*wire.Pulled) []*outgoing {
 	return out
 }
 
+// toQueueFunc stores messages for a subscription of protocol sqs.
+type toQueueFunc func(ctx context.Context, w *wire.Wire, ns mnq.Namespace, p parcel)
+
 // handOver stores a batch for every subscription that it is for. An error means that
 // nothing was done.
-func (t *Topic) handOver(ctx context.Context, w *wire.Wire, batch []*outgoing) error {
+func (t *Topic) handOver(ctx context.Context, w *wire.Wire, batch []*outgoing, toQueue toQueueFunc) error {
 	// Another process may have added or removed a subscription before one of these was
 	// published, so nothing is decided before that is known.
 	wait, cancel := context.WithTimeout(ctx, wire.Timeout)
@@ -120,7 +127,7 @@ func (t *Topic) handOver(ctx context.Context, w *wire.Wire, batch []*outgoing) e
 		switch {
 		case len(mine) == 0:
 		case sub.Protocol == protoSQS:
-			work.Go(func() { t.toQueue(ctx, w, ns, sub, mine) })
+			work.Go(func() { toQueue(ctx, w, ns, parcel{sub, mine}) })
 		case sub.delivered():
 			apart = append(apart, parcel{sub, mine})
 		}
@@ -150,51 +157,43 @@ type parcel struct {
 	out []*outgoing
 }
 
-// toQueue stores messages in the queue of a subscription.
-func (t *Topic) toQueue(ctx context.Context, w *wire.Wire, ns mnq.Namespace, sub *subscriptionRecord, out []*outgoing) {
-	if t.svc.inTrouble(sub) {
-		t.toDeliveries(ctx, w, parcel{sub, out})
-		return
-	}
-	sends := make([]queue.Send, 0, len(out))
-	var direct, left []*outgoing
-	for _, o := range out {
-		send, err := o.forQueue(ctx, ns, sub)
-		if err != nil {
-			left = append(left, o)
-			continue
-		}
-		sends, direct = append(sends, send), append(direct, o)
-	}
-	errs := t.svc.storeInQueue(ctx, ns, sub, sends)
-	for i, err := range errs {
-		if err != nil {
-			left = append(left, direct[i])
-		}
+// toQueue stores messages in the queue of a subscription, or when it does not take them
+// as deliveries.
+func (t *Topic) toQueue(ctx context.Context, w *wire.Wire, ns mnq.Namespace, p parcel) {
+	left := p.out
+	if !t.svc.inTrouble(p.sub) {
+		left = t.storeInQueue(ctx, ns, p)
 	}
 	if len(left) > 0 {
-		t.svc.trouble(sub)
-		t.toDeliveries(ctx, w, parcel{sub, left})
+		t.toDeliveries(ctx, w, parcel{p.sub, left})
 	}
 }
 
-// storeInQueue sends to the queue of a subscription, within directTimeout.
-func (s *Service) storeInQueue(ctx context.Context, ns mnq.Namespace, sub *subscriptionRecord, sends []queue.Send) []error {
-	errs := make([]error, len(sends))
-	arn, _ := parseQueueARN(sub.Endpoint)
-	q, err := s.cfg.Queues.Queue(ns, arn.name)
-	if err != nil {
-		for i := range errs {
-			errs[i] = err
-		}
-		return errs
-	}
+// storeInQueue stores messages in the queue of a subscription, within directTimeout, and
+// returns those that it could not store, in order.
+func (t *Topic) storeInQueue(ctx context.Context, ns mnq.Namespace, p parcel) (left []*outgoing) {
 	ctx, cancel := context.WithTimeout(ctx, directTimeout)
 	defer cancel()
-	for i, r := range q.Send(ctx, sends) {
-		errs[i] = r.Err
+	arn, _ := parseQueueARN(p.sub.Endpoint)
+	q, err := t.svc.cfg.Queues.Queue(ns, arn.name)
+	if err != nil {
+		t.svc.trouble(p.sub)
+		return p.out
 	}
-	return errs
+	sends := make([]queue.Send, len(p.out))
+	for i, o := range p.out {
+		if sends[i], err = o.forQueue(ctx, ns, p.sub); err != nil {
+			t.svc.trouble(p.sub)
+			return p.out
+		}
+	}
+	for i, r := range q.Send(ctx, sends) {
+		if r.Err != nil {
+			t.svc.trouble(p.sub)
+			left = append(left, p.out[i])
+		}
+	}
+	return left
 }
 
 // toDeliveries stores messages in the topic's stream for subscriptions that are

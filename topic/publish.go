@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/openmnq/mnq"
 	"github.com/openmnq/mnq/internal/wire"
@@ -60,7 +58,7 @@ func (t *Topic) Publish(ctx context.Context, ns mnq.Namespace, msgs []Publicatio
 		return out
 	}
 	if t.FIFO() {
-		t.publishOrdered(ctx, w, msgs, out)
+		t.publishOrdered(ctx, ns, w, msgs, out)
 		return out
 	}
 	now := time.Now()
@@ -206,7 +204,7 @@ func (t *Topic) streamError(op string, err error) error {
 	if wire.OverQuota(err) {
 		return storageFull(op, t.name, err)
 	}
-	if errors.Is(err, jetstream.ErrStreamNotFound) || strings.Contains(err.Error(), "stream not found") {
+	if errors.Is(err, wire.ErrNoStream) {
 		return &mnq.Error{
 			Kind: mnq.Unavailable, Op: op, Resource: t.name, Err: err, Msg: "The topic's storage is missing.",
 			Hint: "the stream of an existing topic is not there: restore it from a backup, or delete the topic",

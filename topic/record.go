@@ -34,11 +34,24 @@ func topicKey(namespaceID, name string) string { return "t." + namespaceID + "."
 func (r *record) encode() ([]byte, error) { return json.Marshal(r) }
 
 // The names of what belongs to one incarnation of a topic.
-func (r *record) stream() string           { return "t_" + r.ID }
-func (r *record) subjects() string         { return "t." + r.ID + ".>" }
-func (r *record) published() string        { return "t." + r.ID + ".m" }
-func (r *record) deliveries() string       { return "t." + r.ID + ".d.>" }
-func (r *record) delivery(s string) string { return "t." + r.ID + ".d." + s }
+func (r *record) stream() string              { return "t_" + r.ID }
+func (r *record) subjects() string            { return "t." + r.ID + ".>" }
+func (r *record) queued(key string) string    { return "t." + r.ID + ".m." + key }
+func (r *record) past(key string) string      { return "t." + r.ID + ".p." + key }
+func (r *record) sameDedup(key string) string { return "t." + r.ID + ".*." + key }
+func (r *record) deliveries() string          { return "t." + r.ID + ".d.>" }
+func (r *record) delivery(s string) string    { return "t." + r.ID + ".d." + s }
+
+func (r *record) fifo() bool { return r.Settings[attrFifo] == "true" }
+
+// published covers what is published: one subject, or in a FIFO topic one for each
+// deduplication id.
+func (r *record) published() string {
+	if r.fifo() {
+		return r.queued("*")
+	}
+	return r.queued("0")
+}
 
 // fanOutConsumer is the durable consumer of what is published.
 const fanOutConsumer = "f"
@@ -57,10 +70,14 @@ func (r *record) streamConfig(replicas int) jetstream.StreamConfig {
 }
 
 func (r *record) fanOutConfig(replicas int) jetstream.ConsumerConfig {
+	atOnce := 10_000
+	if r.fifo() {
+		atOnce = 1 // who has it has the turn
+	}
 	return jetstream.ConsumerConfig{
 		Durable: fanOutConsumer, FilterSubject: r.published(),
 		AckPolicy: jetstream.AckExplicitPolicy, AckWait: fanOutWait, MaxDeliver: -1,
-		MaxAckPending: 10_000, MaxWaiting: 4096, Replicas: replicas,
+		MaxAckPending: atOnce, MaxWaiting: 4096, Replicas: replicas,
 	}
 }
 

@@ -179,15 +179,15 @@ func (t *Topic) room(ns mnq.Namespace, want settings) error {
 
 // lastSequence asks the leader of the topic's stream for its last sequence.
 func (t *Topic) lastSequence(ctx context.Context) (uint64, error) {
-	_, js, err := t.svc.cfg.Connect(ctx, t.namespaceID)
+	w, err := t.svc.wire(ctx, t.namespaceID)
 	if err != nil {
 		return 0, err
 	}
-	s, err := js.Stream(ctx, t.state.Load().stream())
+	s, err := w.State(ctx, t.state.Load().stream(), "")
 	if err != nil {
 		return 0, t.streamError("topic.lastSequence", err)
 	}
-	return s.CachedInfo().State.LastSeq, nil
+	return s.LastSequence, nil
 }
 
 // subscriptionAt returns the subscription at that place, or nil.

@@ -27,13 +27,19 @@ func (w *Wire) Finish(ctx context.Context, stream string, ps []*Pulled) []error 
 	}
 	reqs = reqs[:0]
 	for _, i := range silent {
-		reqs = append(reqs, Request{
-			Subject: "$JS.API.STREAM.MSG.DELETE." + stream,
-			Data:    []byte(`{"no_erase":true,"seq":` + strconv.FormatUint(ps[i].Sequence, 10) + `}`),
-		})
+		reqs = append(reqs, Remove(stream, ps[i].Sequence))
 	}
 	for j, a := range w.Exchange(ctx, reqs, Timeout) {
 		errs[silent[j]] = a.Removed()
 	}
 	return errs
+}
+
+// Remove is the request that removes a message from a stream; [Answer.Removed] reads
+// the answer.
+func Remove(stream string, seq uint64) Request {
+	return Request{
+		Subject: "$JS.API.STREAM.MSG.DELETE." + stream,
+		Data:    []byte(`{"no_erase":true,"seq":` + strconv.FormatUint(seq, 10) + `}`),
+	}
 }

@@ -19,6 +19,7 @@ type Pulled struct {
 	Data     []byte
 	Count    int    // how often it has been delivered, this time included
 	Sequence uint64 // in the stream
+	Pending  int    // messages of the consumer that have not been delivered yet
 	ack      string
 }
 
@@ -77,7 +78,10 @@ const lateness = 10 * time.Second
 func (w *Wire) Pull(c Consumer, n int, expires time.Duration, f PullFunc) {
 	p := &pull{left: n, f: f, deadline: time.Now().Add(expires + lateness)}
 	var reply string
-	p.token, reply = w.expect(func(m *nats.Msg, err error) { w.endPull(c, p, statusError(m, err)) })
+	p.token, reply = w.expect(func(m *nats.Msg, err error) bool {
+		w.endPull(c, p, statusError(m, err))
+		return true
+	})
 	w.mu.Lock()
 	w.pulls[c] = p
 	w.mu.Unlock()
@@ -206,9 +210,11 @@ func parsePulled(m *nats.Msg) (*Pulled, bool) {
 	}
 	count, err := strconv.Atoi(t[4])
 	seq, err2 := strconv.ParseUint(t[5], 10, 64)
+	pending, err3 := strconv.Atoi(t[8])
 	return &Pulled{
-		Consumer: Consumer{t[2], t[3]}, Subject: m.Subject, Header: m.Header, Data: m.Data, Count: count, Sequence: seq, ack: m.Reply,
-	}, err == nil && err2 == nil
+		Consumer: Consumer{t[2], t[3]}, Subject: m.Subject, Header: m.Header, Data: m.Data,
+		Count: count, Sequence: seq, Pending: pending, ack: m.Reply,
+	}, errors.Join(err, err2, err3) == nil
 }
 
 // Overdue ends the pulls whose end has got lost. It has to be called now and then.

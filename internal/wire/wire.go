@@ -36,8 +36,8 @@ type Wire struct {
 }
 
 // sinkFunc takes one answer, or the error that ends the waiting for it (then m is
-// nil). It must not block.
-type sinkFunc func(m *nats.Msg, err error)
+// nil), and reports whether no more are expected. It must not block.
+type sinkFunc func(m *nats.Msg, err error) (over bool)
 
 // New makes a wire over a connection, which the caller keeps open.
 func New(nc *nats.Conn) (*Wire, error) {
@@ -107,10 +107,9 @@ func (w *Wire) receive(m *nats.Msg) {
 	}
 	w.mu.Lock()
 	f := w.sinks[token]
-	delete(w.sinks, token)
 	w.mu.Unlock()
-	if f != nil {
-		f(m, nil)
+	if f != nil && f(m, nil) {
+		w.forget([]uint64{token})
 	}
 }
 
@@ -159,7 +158,7 @@ func (w *Wire) Exchange(ctx context.Context, reqs []Request, timeout time.Durati
 		all     = make(chan struct{})
 	)
 	for i, r := range reqs {
-		sink := func(m *nats.Msg, err error) {
+		sink := func(m *nats.Msg, err error) bool {
 			mu.Lock()
 			defer mu.Unlock()
 			if answers[i].Msg == nil && answers[i].Err == nil {
@@ -168,6 +167,7 @@ func (w *Wire) Exchange(ctx context.Context, reqs []Request, timeout time.Durati
 					close(all)
 				}
 			}
+			return true
 		}
 		token, reply := w.expect(sink)
 		tokens[i] = token
