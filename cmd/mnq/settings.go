@@ -37,7 +37,7 @@ type Settings struct {
 	Fsync        string `default:"always" enum:"always,interval" help:"always: an acknowledged write is on disk. interval: faster, may lose the last moments on power loss."`
 	Replicas     int    `default:"1" help:"Stream replicas: 1, 3 or 5; more than 1 needs --nats-url."`
 
-	WebhookAllow string `name:"webhook-allow" placeholder:"NETWORKS" help:"Private networks, such as 10.1.0.0/16, that http, https and lambda subscriptions may lead to."`
+	EgressAllow string `name:"egress-allow" placeholder:"NETWORKS" help:"Private networks, such as 10.1.0.0/16, that http, https and lambda subscriptions may lead to."`
 
 	NATSURL              string `name:"nats-url" placeholder:"URL" help:"Use an external NATS cluster in operator mode instead of the embedded server."`
 	NATSOperatorSeedFile string `name:"nats-operator-seed-file" placeholder:"FILE" help:"Operator seed that signs accounts in the external cluster."`
@@ -95,8 +95,8 @@ func (s *Settings) validate() error {
 	if err := checkNATSURL(s.NATSURL); err != nil {
 		return bad("nats-url", "%s", err)
 	}
-	if _, err := networks(s.WebhookAllow); err != nil {
-		return bad("webhook-allow", "%s", err)
+	if _, err := networks(s.EgressAllow); err != nil {
+		return bad("egress-allow", "%s", err)
 	}
 	if err := s.validateDev(); err != nil {
 		return err

@@ -11,7 +11,7 @@ import (
 )
 
 func (s *server) startTopics(ctx context.Context) error {
-	allow, err := networks(s.cfg.WebhookAllow)
+	allow, err := networks(s.cfg.EgressAllow)
 	if err != nil {
 		return err
 	}
