@@ -23,7 +23,7 @@ func (s *Service) space(id string) *space {
 	defer s.mu.Unlock()
 	sp := s.spaces[id]
 	if sp == nil {
-		sp = &space{id: id, queues: map[string]*Queue{}}
+		sp = newSpace(id)
 		s.spaces[id] = sp
 	}
 	return sp

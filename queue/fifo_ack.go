@@ -3,8 +3,9 @@ package queue
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/openmnq/mnq"
@@ -19,37 +20,41 @@ const (
 	deleted                 // the message does not exist any more
 )
 
-// judge says what a receipt is worth now, and under which lease. The index
-// answers for deliveries that it knows; otherwise the stream is asked.
-func (f *fifo) judge(ctx context.Context, w *wire, x *index, r fifoReceipt, now time.Time) (verdict, lease, error) {
+// judge says what a receipt is worth now, and under which lease. The index is
+// believed when it says that a message is gone, which it has then seen, and when it
+// says that the delivery holds, which the write that follows makes sure of. Anything
+// else may be its lag: the stream is asked.
+func (f *fifo) judge(ctx context.Context, fw *follower, r fifoReceipt, now time.Time) (verdict, lease, error) {
 	for asked := false; ; asked = true {
-		l, exists := x.lookup(r.group, r.seq)
+		l, exists := fw.x.lookup(r.group, r.seq)
 		c, claimed := l.find(r.seq)
-		switch known := claimed && c.token == r.token; {
+		switch {
 		case !exists:
 			return deleted, l, nil
-		case known && !c.over(x.self).After(now):
-			return outdated, l, nil
-		case known:
+		case claimed && c.token == r.token && c.over(fw.x.self).After(now):
 			return current, l, nil
 		case asked:
-			a := w.exchange(ctx, []request{f.q.getRequest(fmt.Sprintf(`{"seq":%d}`, r.seq))}, answerTimeout)
-			rec, err := f.q.got("queue.handle", a[0])
-			if err == nil && rec == nil {
-				x.gone(r.group, r.seq)
-				return deleted, l, nil
-			}
-			return outdated, l, err
+			return outdated, l, nil
 		}
-		if err := f.catchUp(ctx, w, x, []hash{r.group}); err != nil {
+		subject := f.q.record.Load().fifoSubject(r.dedup, r.group, r.id)
+		switch gone, err := f.q.vanished(ctx, fw.w, place{f.q.id, subject, r.seq}); {
+		case errors.Is(err, errNoStream):
+			return outdated, l, f.q.streamError("queue.handle", err)
+		case err != nil:
+			return outdated, l, err
+		case gone:
+			fw.x.gone(r.group, r.seq)
+			return deleted, l, nil
+		}
+		if err := f.catchUp(ctx, fw, []hash{r.group}); err != nil {
 			return outdated, l, err
 		}
 	}
 }
 
-// openAll reads handles and finds what is needed to act on them. A nil index
+// openAll reads handles and finds what is needed to act on them. A nil follower
 // means that errs says all there is to say.
-func (f *fifo) openAll(ctx context.Context, handles []string) (errs []error, receipts []fifoReceipt, w *wire, x *index) {
+func (f *fifo) openAll(ctx context.Context, handles []string) (errs []error, receipts []fifoReceipt, fw *follower) {
 	errs, receipts = make([]error, len(handles)), make([]fifoReceipt, len(handles))
 	all := f.q.finishCreate(ctx)
 	if all == nil && f.q.record.Load().State == stateDeleted {
@@ -61,25 +66,25 @@ func (f *fifo) openAll(ctx context.Context, handles []string) (errs []error, rec
 		}
 	}
 	if all != nil {
-		return errs, nil, nil, nil
+		return errs, nil, nil
 	}
-	w, all = f.q.svc.connection(ctx, f.q.space)
+	w, all := f.q.svc.connection(ctx, f.q.space)
 	if all == nil {
-		x, all = f.index(ctx, w)
+		fw, all = f.index(ctx, w)
 	}
 	if all != nil {
 		for i := range errs {
 			errs[i] = all
 		}
-		return errs, nil, nil, nil
+		return errs, nil, nil
 	}
-	return errs, receipts, w, x
+	return errs, receipts, fw
 }
 
 // delete removes messages as [Queue.DeleteMessages] says.
 func (f *fifo) delete(ctx context.Context, handles []string) []error {
-	errs, receipts, w, x := f.openAll(ctx, handles)
-	if x == nil {
+	errs, receipts, fw := f.openAll(ctx, handles)
+	if fw == nil {
 		return errs
 	}
 	var good []fifoReceipt
@@ -89,7 +94,7 @@ func (f *fifo) delete(ctx context.Context, handles []string) []error {
 			good, at = append(good, r), append(at, i)
 		}
 	}
-	for j, err := range f.bury(ctx, w, x, good) {
+	for j, err := range f.bury(ctx, fw, good) {
 		if errs[at[j]] = err; errors.Is(err, errOutdated) {
 			errs[at[j]] = expiredHandle(handles[at[j]])
 		}
@@ -101,8 +106,9 @@ var errOutdated = errors.New("the delivery is over")
 
 // bury puts tombstones in the messages' places, each on the condition that the
 // lease which the receipt belongs to is still the group's: a process that was
-// paused in between deletes nothing that somebody else has received meanwhile.
-func (f *fifo) bury(ctx context.Context, w *wire, x *index, receipts []fifoReceipt) []error {
+// paused in between deletes nothing that somebody else has received meanwhile, and
+// neither does a write that arrives late.
+func (f *fifo) bury(ctx context.Context, fw *follower, receipts []fifoReceipt) []error {
 	errs := make([]error, len(receipts))
 	open := make([]int, len(receipts))
 	for i := range open {
@@ -113,10 +119,10 @@ func (f *fifo) bury(ctx context.Context, w *wire, x *index, receipts []fifoRecei
 		var reqs []request
 		var at []int
 		for _, i := range open {
-			v, l, err := f.judge(ctx, w, x, receipts[i], now)
+			verdict, l, err := f.judge(ctx, fw, receipts[i], now)
 			switch errs[i] = err; {
-			case err != nil || v == deleted:
-			case v == outdated:
+			case err != nil || verdict == deleted:
+			case verdict == outdated:
 				errs[i] = errOutdated
 			default:
 				req := r.tombstone(receipts[i], now)
@@ -126,12 +132,12 @@ func (f *fifo) bury(ctx context.Context, w *wire, x *index, receipts []fifoRecei
 		}
 		open = nil
 		stale := map[hash]bool{}
-		for j, a := range w.exchange(ctx, reqs, answerTimeout) {
+		for j, a := range fw.w.exchange(ctx, reqs, answerTimeout) {
 			i := at[j]
 			_, err := f.q.written("queue.Delete", a)
 			switch {
 			case err == nil:
-				x.gone(receipts[i].group, receipts[i].seq)
+				fw.x.gone(receipts[i].group, receipts[i].seq)
 			case errors.Is(err, errRefused):
 				open, stale[receipts[i].group] = append(open, i), true
 			default:
@@ -141,11 +147,7 @@ func (f *fifo) bury(ctx context.Context, w *wire, x *index, receipts []fifoRecei
 		if len(open) == 0 {
 			return errs
 		}
-		keys := make([]hash, 0, len(stale))
-		for k := range stale {
-			keys = append(keys, k)
-		}
-		if err := f.catchUp(ctx, w, x, keys); err != nil {
+		if err := f.catchUp(ctx, fw, slices.Collect(maps.Keys(stale))); err != nil {
 			for _, i := range open {
 				errs[i] = err
 			}
@@ -166,7 +168,7 @@ func (f *fifo) buryYoung(ctx context.Context, w *wire, seqs []uint64) error {
 		n := min(atOnce, len(seqs))
 		reqs := make([]request, n)
 		for i, seq := range seqs[:n] {
-			reqs[i] = f.q.getRequest(fmt.Sprintf(`{"seq":%d}`, seq))
+			reqs[i] = f.q.getRequest(`{"seq":` + strconv.FormatUint(seq, 10) + `}`)
 		}
 		var stones []request
 		for _, a := range w.exchange(ctx, reqs, answerTimeout) {
@@ -199,8 +201,8 @@ func (f *fifo) changeVisibility(ctx context.Context, changes []Visibility) []err
 	for i, c := range changes {
 		handles[i] = c.Handle
 	}
-	errs, receipts, w, x := f.openAll(ctx, handles)
-	if x == nil {
+	errs, receipts, fw := f.openAll(ctx, handles)
+	if fw == nil {
 		return errs
 	}
 	now := time.Now()
@@ -210,18 +212,17 @@ func (f *fifo) changeVisibility(ctx context.Context, changes []Visibility) []err
 		if errs[i] != nil {
 			continue
 		}
-		v, l, err := f.judge(ctx, w, x, r, now)
+		verdict, l, err := f.judge(ctx, fw, r, now)
 		c, _ := l.find(r.seq)
 		switch {
 		case err != nil:
 			errs[i] = err
-		case v == deleted:
+		case verdict == deleted:
 			errs[i] = notThere(changes[i].Handle)
-		case v == outdated:
+		case verdict == outdated:
 			errs[i] = expiredHandle(changes[i].Handle)
 		case now.Add(changes[i].Timeout).Sub(c.since) > MaxVisibility:
-			errs[i] = invalid("InvalidParameterValue", "VisibilityTimeout",
-				fmt.Sprintf("Value %d for parameter VisibilityTimeout is invalid. Reason: Total VisibilityTimeout for the message is beyond the limit [43200 seconds]", changes[i].Timeout/time.Second))
+			errs[i] = tooLongHidden(changes[i].Timeout)
 		default:
 			if byGroup[r.group] == nil {
 				keys = append(keys, r.group)
@@ -229,7 +230,7 @@ func (f *fifo) changeVisibility(ctx context.Context, changes []Visibility) []err
 			byGroup[r.group] = append(byGroup[r.group], i)
 		}
 	}
-	failed, err := f.rewrite(ctx, w, x, keys, func(k hash, l lease) (lease, bool) {
+	_, failed := f.rewrite(ctx, fw, keys, func(k hash, l lease) (lease, bool) {
 		changed := false
 		for _, i := range byGroup[k] {
 			c, ok := l.find(receipts[i].seq)
@@ -237,14 +238,14 @@ func (f *fifo) changeVisibility(ctx context.Context, changes []Visibility) []err
 				errs[i] = expiredHandle(changes[i].Handle)
 				continue
 			}
-			l, changed = l.with(c.hide(now, changes[i].Timeout, x.self)), true
+			l, changed = l.with(c.hide(now, changes[i].Timeout, fw.x.self)), true
 		}
 		return l, changed
 	})
 	for k, is := range byGroup {
 		for _, i := range is {
 			if errs[i] == nil {
-				errs[i] = errors.Join(err, failed[k])
+				errs[i] = failed[k]
 			}
 		}
 	}

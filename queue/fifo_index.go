@@ -3,6 +3,7 @@ package queue
 import (
 	"container/heap"
 	"container/list"
+	"context"
 	"slices"
 	"sync"
 	"time"
@@ -29,6 +30,7 @@ type index struct {
 	marks   []mark
 	timer   *time.Timer
 	timerAt time.Time
+	stopped bool
 }
 
 // group is one message group. It is in one of the heaps, unless it is busy or has
@@ -41,6 +43,7 @@ type group struct {
 	at      time.Time // when the head can be received
 	busy    bool      // this process is writing its lease
 	emptied time.Time // since when it has no messages
+	keep    time.Time // until when a message is in flight whose retention is over
 	heap    *groupHeap
 	pos     int
 }
@@ -102,6 +105,9 @@ func (x *index) place(g *group, now time.Time) {
 		heap.Remove(g.heap, g.pos)
 	}
 	for len(g.msgs) > 0 && x.rules.expired(g.msgs[0], now) {
+		if c, ok := g.lease.find(g.msgs[0].seq); ok && c.over(x.self).After(g.keep) {
+			g.keep = c.over(x.self)
+		}
 		x.cut(g, 0)
 	}
 	if g.busy || len(g.msgs) == 0 {
@@ -163,6 +169,7 @@ func (x *index) stop() {
 		x.timer.Stop()
 	}
 	x.timerAt = time.Unix(1<<40, 0) // never set again
+	x.stopped = true
 	for x.waiters.Len() > 0 {
 		x.wakeOne()
 	}
@@ -174,7 +181,9 @@ func (x *index) wait() (woken chan struct{}, e *list.Element) {
 	defer x.mu.Unlock()
 	woken = make(chan struct{})
 	e = x.waiters.PushBack(woken)
-	x.pass(time.Now())
+	if x.pass(time.Now()); x.stopped {
+		x.wakeOne()
+	}
 	return woken, e
 }
 
@@ -266,8 +275,17 @@ func (x *index) seen(seq uint64) {
 	x.advance(seq)
 }
 
+func (x *index) position() uint64 {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.last
+}
+
 func (x *index) advance(seq uint64) {
 	x.last = max(x.last, seq)
+	if len(x.marks) == 0 {
+		return
+	}
 	x.marks = slices.DeleteFunc(x.marks, func(m mark) bool {
 		if m.seq <= x.last {
 			close(m.reached)
@@ -277,14 +295,29 @@ func (x *index) advance(seq uint64) {
 	})
 }
 
-// reached returns a channel that is closed when everything up to seq has been seen.
-func (x *index) reached(seq uint64) <-chan struct{} {
+// await waits until everything up to seq has been seen, at most for d, and reports
+// whether it has.
+func (x *index) await(ctx context.Context, seq uint64, d time.Duration) bool {
 	x.mu.Lock()
-	defer x.mu.Unlock()
+	if seq <= x.last {
+		x.mu.Unlock()
+		return true
+	}
 	m := mark{seq, make(chan struct{})}
 	x.marks = append(x.marks, m)
-	x.advance(x.last)
-	return m.reached
+	x.mu.Unlock()
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-m.reached:
+		return true
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.marks = slices.DeleteFunc(x.marks, func(o mark) bool { return o.reached == m.reached })
+	return seq <= x.last
 }
 
 // leased notes the group's lease, unless a newer one is known.
@@ -316,10 +349,11 @@ func (x *index) purgedTo(seq uint64) {
 
 // pick is a proposal: these messages of the group, under the new lease.
 type pick struct {
-	g     *group
-	msgs  []waiting
-	lease lease
-	turn  uint64 // of the group before
+	g      *group
+	msgs   []waiting
+	lease  lease
+	before uint64 // sequence of the lease that it replaces
+	turn   uint64 // of the group before
 }
 
 // line returns the end of the line of groups.
@@ -333,9 +367,10 @@ func (x *index) line() uint64 {
 // is, then of the next ones, up to the group that stood at last. The groups go to
 // the end of the line in that order, and they are busy until settle or restore is
 // called with each.
-func (x *index) plan(n int, last uint64, now time.Time, visibility time.Duration) []pick {
+func (x *index) plan(n int, last uint64, t taking) []pick {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	now := t.now
 	x.unpark(now)
 	var out []pick
 	for n > 0 && len(x.ready.gs) > 0 && x.ready.gs[0].turn <= last && x.room(n, now) {
@@ -347,10 +382,38 @@ func (x *index) plan(n int, last uint64, now time.Time, visibility time.Duration
 		msgs := slices.Clone(x.rules.available(g.msgs, g.lease, n, now))
 		n -= len(msgs)
 		l := g.lease.without(func(seq uint64) bool { return !x.exists(g, seq) })
-		out = append(out, pick{g: g, msgs: msgs, lease: x.rules.take(l, msgs, now, visibility, newToken), turn: g.turn})
+		out = append(out, pick{g: g, msgs: msgs, lease: x.rules.take(l, msgs, t), before: l.seq, turn: g.turn})
 		x.turn++
 		g.busy, g.turn = true, x.turn
 		x.place(g, now)
+	}
+	return out
+}
+
+// attempted returns what the receive with that attempt id holds, nothing if a part
+// of it has been deleted or has become visible.
+func (x *index) attempted(id uint64, now time.Time) []pick {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	var out []pick
+	for _, g := range x.groups {
+		p := pick{g: g, lease: g.lease}
+		of := 0
+		for _, c := range g.lease.claims {
+			if c.attempt != id || now.Sub(c.since) >= dedupWindow {
+				continue
+			}
+			of = int(c.of)
+			if i, ok := find(g.msgs, c.seq); ok && c.over(x.self).After(now) {
+				p.msgs = append(p.msgs, g.msgs[i])
+			}
+		}
+		if len(p.msgs) < of {
+			return nil
+		}
+		if of > 0 {
+			out = append(out, p)
+		}
 	}
 	return out
 }
@@ -486,7 +549,8 @@ func (x *index) idle(now time.Time, n int) []lease {
 		if len(g.msgs) > 0 {
 			x.place(g, now) // what has expired is noticed here at the latest
 		}
-		if g.busy || len(g.msgs) > 0 || now.Sub(g.emptied) < leaseIdle || slices.ContainsFunc(g.lease.claims, func(c claim) bool { return c.seq > x.last }) {
+		unseen := func(c claim) bool { return c.seq > x.last }
+		if g.busy || len(g.msgs) > 0 || now.Sub(g.emptied) < leaseIdle || g.keep.After(now) || slices.ContainsFunc(g.lease.claims, unseen) {
 			continue
 		}
 		if g.lease.seq > 0 {

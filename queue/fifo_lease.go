@@ -21,6 +21,9 @@ type claim struct {
 	since time.Time // of this delivery
 	until time.Time // zero: visible
 	token token
+
+	attempt uint64 // stands for the receive's ReceiveRequestAttemptId; 0: it had none
+	of      uint8  // how many messages that receive got of this group
 }
 
 // lease is the state of one message group, a record in the stream that changes
@@ -80,15 +83,21 @@ func (l lease) without(gone func(seq uint64) bool) lease {
 }
 
 const (
-	leaseVersion = 1
-	claimSize    = 8 + 4 + 4 + 8 + 8 + 8 + 8
+	leaseVersion = 2
+	claimSize    = 1 + 8 + 4 + 4 + 8 + 8 + 8 + 8 // without what only some have
+	claimAttempt = 1                             // in the first byte: attempt and of follow
 )
 
 // encode writes the claims as one header value.
 func (l lease) encode() string {
-	b := make([]byte, 1, 1+len(l.claims)*claimSize)
+	b := make([]byte, 1, 1+len(l.claims)*(claimSize+9))
 	b[0] = leaseVersion
 	for _, c := range l.claims {
+		has := byte(0)
+		if c.attempt != 0 {
+			has |= claimAttempt
+		}
+		b = append(b, has)
 		b = binary.BigEndian.AppendUint64(b, c.seq)
 		b = binary.BigEndian.AppendUint32(b, c.count)
 		b = binary.BigEndian.AppendUint32(b, c.owner)
@@ -96,6 +105,9 @@ func (l lease) encode() string {
 			b = binary.BigEndian.AppendUint64(b, uint64(nanos(t))) //nolint:gosec // read back as int64
 		}
 		b = append(b, c.token[:]...)
+		if has&claimAttempt != 0 {
+			b = append(binary.BigEndian.AppendUint64(b, c.attempt), c.of)
+		}
 	}
 	return base64.RawStdEncoding.EncodeToString(b)
 }
@@ -103,17 +115,21 @@ func (l lease) encode() string {
 // decodeLease reads what encode wrote in the record seq. Anything else is errDamaged.
 func decodeLease(seq uint64, s string) (lease, error) {
 	b, err := base64.RawStdEncoding.DecodeString(s)
-	if err != nil || len(b) == 0 || b[0] != leaseVersion || (len(b)-1)%claimSize != 0 {
+	if err != nil || len(b) == 0 || b[0] != leaseVersion {
 		return lease{}, errDamaged
 	}
 	l := lease{seq: seq}
-	for b = b[1:]; len(b) > 0; b = b[claimSize:] {
+	for r := (reader{rest: b[1:]}); len(r.rest) > 0; {
+		has := r.byte()
 		c := claim{
-			seq: binary.BigEndian.Uint64(b), count: binary.BigEndian.Uint32(b[8:]), owner: binary.BigEndian.Uint32(b[12:]),
-			first: moment(b[16:]), since: moment(b[24:]), until: moment(b[32:]),
+			seq: r.uint64(), count: r.uint32(), owner: r.uint32(),
+			first: moment(r.uint64()), since: moment(r.uint64()), until: moment(r.uint64()),
 		}
-		copy(c.token[:], b[40:])
-		if n := len(l.claims); n > 0 && l.claims[n-1].seq >= c.seq {
+		copy(c.token[:], r.take(len(c.token)))
+		if has&claimAttempt != 0 {
+			c.attempt, c.of = r.uint64(), r.byte()
+		}
+		if n := len(l.claims); r.bad || has&^claimAttempt != 0 || n > 0 && l.claims[n-1].seq >= c.seq {
 			return lease{}, errDamaged
 		}
 		l.claims = append(l.claims, c)
@@ -128,12 +144,11 @@ func nanos(t time.Time) int64 {
 	return t.UnixNano()
 }
 
-func moment(b []byte) time.Time {
-	n := int64(binary.BigEndian.Uint64(b)) //nolint:gosec // written from an int64
+func moment(n uint64) time.Time {
 	if n == 0 {
 		return time.Time{}
 	}
-	return time.Unix(0, n)
+	return time.Unix(0, int64(n)) //nolint:gosec // written from an int64
 }
 
 // waiting is one message of a group that has not been deleted.
@@ -177,16 +192,28 @@ func (r rules) available(msgs []waiting, l lease, n int, now time.Time) []waitin
 	return msgs[:min(n, len(msgs))]
 }
 
-// take returns the lease after the messages have been received at now.
-func (r rules) take(l lease, msgs []waiting, now time.Time, visibility time.Duration, newToken func() token) lease {
+// taking is how messages are received.
+type taking struct {
+	now        time.Time
+	visibility time.Duration
+	attempt    uint64
+	newToken   func() token
+}
+
+// take returns the lease after the messages have been received.
+func (r rules) take(l lease, msgs []waiting, t taking) lease {
 	for _, m := range msgs {
 		c, ok := l.find(m.seq)
 		if !ok {
-			c = claim{seq: m.seq, first: now}
+			c = claim{seq: m.seq, first: t.now}
 		}
 		c.count++
-		c.token, c.since = newToken(), now
-		l = l.with(c.hide(now, visibility, r.self))
+		c.token, c.since = t.newToken(), t.now
+		c.attempt, c.of = t.attempt, 0
+		if t.attempt != 0 {
+			c.of = uint8(len(msgs)) //nolint:gosec // at most ten
+		}
+		l = l.with(c.hide(t.now, t.visibility, r.self))
 	}
 	return l
 }

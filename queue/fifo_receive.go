@@ -2,9 +2,9 @@ package queue
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 )
@@ -18,39 +18,39 @@ type handed struct {
 
 // receive takes messages as [Queue.Receive] says.
 func (f *fifo) receive(ctx context.Context, w *wire, in Receive) ([]Message, error) {
-	x, err := f.index(ctx, w)
+	fw, err := f.index(ctx, w)
 	if err != nil {
 		return nil, err
 	}
 	if in.AttemptID != "" {
-		if again, err := f.repeat(ctx, w, x, in); err != nil || len(again) > 0 {
-			return again, err
+		if again, err := f.repeat(ctx, fw, in); err != nil || len(again) > 0 {
+			return f.answer(again), err
 		}
 	}
 	timer := time.NewTimer(in.Wait)
 	defer timer.Stop()
 	for over := in.Wait <= 0; ; {
-		got, err := f.takeNow(ctx, w, x, in)
+		got, err := f.takeNow(ctx, fw, in)
 		if over && err == nil && len(got) == 0 {
 			// Others may have sent just now; a short poll that finds nothing makes sure.
-			if err = f.level(ctx, w, x); err == nil {
-				got, err = f.takeNow(ctx, w, x, in)
+			if _, err = f.level(ctx, fw, settle); err == nil {
+				got, err = f.takeNow(ctx, fw, in)
 			}
 		}
 		if err != nil {
 			return nil, err
 		}
 		if len(got) > 0 {
-			return f.answer(in, got), nil
+			return f.answer(got), nil
 		}
 		if over {
 			return nil, nil
 		}
-		woken, place := x.wait()
+		woken, place := fw.x.wait()
 		select {
 		case <-woken:
 		case <-timer.C:
-			x.leave(woken, place)
+			fw.x.leave(woken, place)
 			return nil, nil
 		case <-f.q.closed:
 			err = missing(f.q.name)
@@ -58,27 +58,21 @@ func (f *fifo) receive(ctx context.Context, w *wire, in Receive) ([]Message, err
 			err = ctx.Err()
 		}
 		if err != nil {
-			x.leave(woken, place)
+			fw.x.leave(woken, place)
 			return nil, err
 		}
 		// The index is another one after the connection was lost or nobody used it.
 		if w, err = f.q.svc.connection(ctx, f.q.space); err != nil {
 			return nil, err
 		}
-		if x, err = f.index(ctx, w); err != nil {
+		if fw, err = f.index(ctx, w); err != nil {
 			return nil, err
 		}
 	}
 }
 
-// answer turns what was taken into messages and remembers it for the same
-// attempt.
-func (f *fifo) answer(in Receive, got []handed) []Message {
-	if in.AttemptID != "" {
-		f.mu.Lock()
-		f.attempts.keep(in.AttemptID, got, time.Now())
-		f.mu.Unlock()
-	}
+// answer turns what was taken into messages.
+func (f *fifo) answer(got []handed) []Message {
 	out := make([]Message, len(got))
 	for i, h := range got {
 		m := h.stored.message()
@@ -90,30 +84,42 @@ func (f *fifo) answer(in Receive, got []handed) []Message {
 	return out
 }
 
+// late is how long after the beginning of its visibility timeout a message may be
+// handed out. Past it the timeout begins anew, so that the receiver has all of it.
+const late = 100 * time.Millisecond
+
 // takeNow takes what can be received now. It returns less than asked for only
 // when there was no more at one moment.
-func (f *fifo) takeNow(ctx context.Context, w *wire, x *index, in Receive) ([]handed, error) {
+func (f *fifo) takeNow(ctx context.Context, fw *follower, in Receive) ([]handed, error) {
 	var out []handed
-	last := x.line()
+	last := fw.x.line()
 	for range maxRaces {
 		if err := ctx.Err(); err != nil {
+			f.release(out)
 			return nil, err
 		}
-		picks := x.plan(in.Max-len(out), last, time.Now(), in.Visibility)
+		begun := time.Now()
+		picks := fw.x.plan(in.Max-len(out), last, taking{
+			now: begun, visibility: in.Visibility, attempt: attemptOf(in.AttemptID), newToken: newToken,
+		})
 		if len(picks) == 0 {
 			break
 		}
-		won, err := f.win(context.WithoutCancel(ctx), w, x, picks) // its outcome must be known
+		won, err := f.win(context.WithoutCancel(ctx), fw, picks) // its outcome must be known
 		var got []handed
 		if err == nil {
-			got, err = f.read(ctx, w, x, won)
+			got, err = f.read(ctx, fw, won)
+		}
+		if err == nil && time.Since(begun) > late && in.Visibility > 0 {
+			got, err = f.renew(ctx, fw, got, in.Visibility)
 		}
 		if err == nil {
 			err = ctx.Err()
 		}
 		out = append(out, got...)
 		if err != nil {
-			f.release(ctx, w, x, won, out)
+			f.forfeit(won)
+			f.release(out)
 			return nil, err
 		}
 		if len(out) == in.Max {
@@ -124,8 +130,8 @@ func (f *fifo) takeNow(ctx context.Context, w *wire, x *index, in Receive) ([]ha
 }
 
 // win writes the leases of the picks. It returns those that nobody else was
-// faster with.
-func (f *fifo) win(ctx context.Context, w *wire, x *index, picks []pick) ([]pick, error) {
+// faster with. What may have been won although nobody knows is given back later.
+func (f *fifo) win(ctx context.Context, fw *follower, picks []pick) ([]pick, error) {
 	r := f.q.record.Load()
 	reqs := make([]request, len(picks))
 	for i, p := range picks {
@@ -133,17 +139,18 @@ func (f *fifo) win(ctx context.Context, w *wire, x *index, picks []pick) ([]pick
 	}
 	var won, lost []pick
 	var failed error
-	for i, a := range w.exchange(ctx, reqs, answerTimeout) {
+	unknown := map[hash]bool{}
+	for i, a := range fw.w.exchange(ctx, reqs, answerTimeout) {
 		p := picks[i]
 		seq, err := f.q.written("queue.Receive", a)
 		if err == nil {
 			p.lease.seq = seq
 			won = append(won, p)
-			x.settle(p.g, p.lease)
+			fw.x.settle(p.g, p.lease)
 			continue
 		}
 		if !errors.Is(err, errRefused) {
-			failed = errors.Join(failed, err) // whether it holds shows in the stream
+			failed, unknown[p.g.key] = errors.Join(failed, err), true
 		}
 		lost = append(lost, p)
 	}
@@ -152,13 +159,23 @@ func (f *fifo) win(ctx context.Context, w *wire, x *index, picks []pick) ([]pick
 		for i, p := range lost {
 			keys[i] = p.g.key
 		}
-		leases, err := f.refresh(ctx, w, keys)
+		leases, err := f.refresh(ctx, fw.w, keys)
 		for _, p := range lost {
-			l, ok := leases[p.g.key]
-			if !ok { // unknown: the next write tells
-				l, _ = x.lookup(p.g.key, 0)
+			switch l := leases[p.g.key]; {
+			case err != nil:
+				l, _ = fw.x.lookup(p.g.key, 0)
+				fw.x.restore(p, l) // the next write tells
+			case p.holds(l): // it was only the answer that got lost
+				p.lease = l
+				won = append(won, p)
+				fw.x.settle(p.g, l)
+				continue
+			default:
+				fw.x.restore(p, l)
 			}
-			x.restore(p, l)
+			if unknown[p.g.key] { // the write may yet arrive
+				f.forfeit([]pick{p})
+			}
 		}
 		failed = errors.Join(failed, err)
 	}
@@ -168,16 +185,35 @@ func (f *fifo) win(ctx context.Context, w *wire, x *index, picks []pick) ([]pick
 	return won, nil
 }
 
+// holds reports whether the lease is the one that the pick wanted to write.
+func (p pick) holds(l lease) bool {
+	for _, m := range p.msgs {
+		want, _ := p.lease.find(m.seq)
+		if c, ok := l.find(m.seq); !ok || c.token != want.token {
+			return false
+		}
+	}
+	return true
+}
+
 // read fetches the messages of leases that hold. Only now it is sure that they
-// exist: nobody else can delete them any more.
-func (f *fifo) read(ctx context.Context, w *wire, x *index, won []pick) ([]handed, error) {
+// exist: nobody else can delete them any more. With several replicas the answer may
+// come from a server that does not know yet that it leads no more, so the index
+// must have come past the lease: then it knows what had gone before.
+func (f *fifo) read(ctx context.Context, fw *follower, won []pick) ([]handed, error) {
 	var reqs []request
+	last := uint64(0)
 	for _, p := range won {
+		last = max(last, p.lease.seq)
 		for _, m := range p.msgs {
 			reqs = append(reqs, f.q.getRequest(fmt.Sprintf(`{"seq":%d}`, m.seq)))
 		}
 	}
-	answers := w.exchange(ctx, reqs, answerTimeout)
+	answers := fw.w.exchange(ctx, reqs, answerTimeout)
+	if f.q.svc.cfg.Replicas > 1 && !fw.x.await(ctx, last, answerTimeout) {
+		fw.suspect()
+		return nil, unavailable("queue.Receive", f.q.name, errBehind)
+	}
 	out := make([]handed, 0, len(reqs))
 	var failed error
 	for _, p := range won {
@@ -189,21 +225,62 @@ func (f *fifo) read(ctx context.Context, w *wire, x *index, won []pick) ([]hande
 				failed = errors.Join(failed, err)
 				continue
 			}
+			_, exists := fw.x.lookup(p.g.key, m.seq)
 			h, ok := f.open(rec, p.lease)
-			if !ok {
+			if !ok || !exists {
 				gone = append(gone, m.seq)
 				continue
 			}
 			out = append(out, h)
 		}
 		if len(gone) > 0 {
-			x.gone(p.g.key, gone...)
+			fw.x.gone(p.g.key, gone...)
 		}
 	}
 	if failed != nil {
 		return nil, failed
 	}
 	return out, nil
+}
+
+// renew lets the visibility timeout of messages begin anew. It returns those that
+// are still held.
+func (f *fifo) renew(ctx context.Context, fw *follower, got []handed, visibility time.Duration) ([]handed, error) {
+	now := time.Now()
+	keys, tokens := claimed(got)
+	held, errs := f.rewrite(ctx, fw, keys, func(_ hash, l lease) (lease, bool) {
+		changed := false
+		for _, c := range l.claims {
+			if tokens[c.token] {
+				l, changed = l.with(c.hide(now, visibility, fw.x.self)), true
+			}
+		}
+		return l, changed
+	})
+	out := got[:0]
+	for _, h := range got {
+		if c, ok := held[h.receipt.group].find(h.receipt.seq); ok && c.token == h.receipt.token {
+			h.claim = c
+			out = append(out, h)
+		}
+	}
+	for _, err := range errs {
+		return out, err
+	}
+	return out, nil
+}
+
+// claimed returns the groups and the tokens of messages.
+func claimed(got []handed) ([]hash, map[token]bool) {
+	var keys []hash
+	tokens := map[token]bool{}
+	for _, h := range got {
+		if !slices.Contains(keys, h.receipt.group) {
+			keys = append(keys, h.receipt.group)
+		}
+		tokens[h.receipt.token] = true
+	}
+	return keys, tokens
 }
 
 // open reads a record as a message; not ok when it is none.
@@ -227,125 +304,71 @@ func (f *fifo) open(rec *raw, l lease) (handed, bool) {
 	}, true
 }
 
-// release makes what was taken visible again, also when the caller has gone.
-func (f *fifo) release(ctx context.Context, w *wire, x *index, won []pick, got []handed) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTimeout)
-	defer cancel()
-	taken, tokens := map[hash]bool{}, map[token]bool{}
-	for _, p := range won {
-		taken[p.g.key] = true
-		for _, m := range p.msgs {
-			if c, ok := p.lease.find(m.seq); ok {
-				tokens[c.token] = true
-			}
+// release makes what was taken visible again, also when the caller has gone. What
+// cannot be released now is later.
+func (f *fifo) release(got []handed) {
+	if len(got) == 0 {
+		return
+	}
+	byGroup := map[hash][]token{}
+	until := time.Now()
+	for _, h := range got {
+		byGroup[h.receipt.group] = append(byGroup[h.receipt.group], h.receipt.token)
+		if h.claim.until.After(until) {
+			until = h.claim.until
 		}
 	}
-	for _, h := range got {
-		taken[h.receipt.group], tokens[h.receipt.token] = true, true
+	for k, tokens := range byGroup {
+		f.owe(owed{group: k, tokens: tokens, until: until})
 	}
-	keys := slices.Collect(maps.Keys(taken))
-	// Best effort: the visibility timeout does it otherwise.
-	_, _ = f.rewrite(ctx, w, x, keys, func(_ hash, l lease) (lease, bool) {
+}
+
+// attemptOf is what stands for a ReceiveRequestAttemptId in leases; 0 for none.
+func attemptOf(id string) uint64 {
+	if id == "" {
+		return 0
+	}
+	h := hashOf(id)
+	return binary.BigEndian.Uint64(h[:]) | 1
+}
+
+// repeat answers a call whose attempt id was used in the last five minutes, at
+// whichever process: the same messages under the same handles, hidden anew. None
+// when one of them has been deleted or has become visible since; the call then
+// receives afresh.
+func (f *fifo) repeat(ctx context.Context, fw *follower, in Receive) ([]handed, error) {
+	id, now := attemptOf(in.AttemptID), time.Now()
+	picks := fw.x.attempted(id, now)
+	if len(picks) == 0 { // another process may have answered just now
+		if _, err := f.level(ctx, fw, settle); err != nil {
+			return nil, err
+		}
+		if picks = fw.x.attempted(id, now); len(picks) == 0 {
+			return nil, nil
+		}
+	}
+	keys := make([]hash, len(picks))
+	for i, p := range picks {
+		keys[i] = p.g.key
+	}
+	held, errs := f.rewrite(ctx, fw, keys, func(_ hash, l lease) (lease, bool) {
 		changed := false
 		for _, c := range l.claims {
-			if tokens[c.token] {
-				c.until, changed = time.Time{}, true
-				l = l.with(c)
+			if c.attempt == id && c.over(fw.x.self).After(now) {
+				l, changed = l.with(c.hide(now, in.Visibility, fw.x.self)), true
 			}
 		}
 		return l, changed
 	})
-}
-
-// attempts remembers what calls with a ReceiveRequestAttemptId got: in this
-// process only, and bounded.
-type attempts struct {
-	byID  map[string]attempt
-	order []string // the oldest first
-}
-
-type attempt struct {
-	at   time.Time
-	msgs []fifoReceipt
-}
-
-const maxAttempts = 10_000
-
-func (a *attempts) keep(id string, got []handed, now time.Time) {
-	if a.byID == nil {
-		a.byID = map[string]attempt{}
-	}
-	for len(a.order) > 0 && (len(a.order) >= maxAttempts || now.Sub(a.byID[a.order[0]].at) >= dedupWindow) {
-		delete(a.byID, a.order[0])
-		a.order = a.order[1:]
-	}
-	if _, known := a.byID[id]; known {
-		a.order = slices.DeleteFunc(a.order, func(o string) bool { return o == id })
-	}
-	at := attempt{at: now}
-	for _, h := range got {
-		at.msgs = append(at.msgs, h.receipt)
-	}
-	a.byID[id], a.order = at, append(a.order, id)
-}
-
-func (a *attempts) find(id string, now time.Time) []fifoReceipt {
-	if at, ok := a.byID[id]; ok && now.Sub(at.at) < dedupWindow {
-		return at.msgs
-	}
-	return nil
-}
-
-// repeat answers a call whose attempt id was used in the last five minutes: the
-// same messages under the same handles, hidden anew. None when one of them has
-// been deleted or has become visible since; the call then receives afresh.
-func (f *fifo) repeat(ctx context.Context, w *wire, x *index, in Receive) ([]Message, error) {
-	now := time.Now()
-	f.mu.Lock()
-	receipts := f.attempts.find(in.AttemptID, now)
-	f.mu.Unlock()
-	if len(receipts) == 0 {
-		return nil, nil
-	}
-	byGroup := map[hash][]fifoReceipt{}
-	for _, r := range receipts {
-		byGroup[r.group] = append(byGroup[r.group], r)
-		if v, _, err := f.judge(ctx, w, x, r, now); err != nil || v != current {
-			return nil, err
-		}
-	}
-	keys := slices.Collect(maps.Keys(byGroup))
-	held := map[hash]lease{}
-	errs, err := f.rewrite(ctx, w, x, keys, func(k hash, l lease) (lease, bool) {
-		for _, r := range byGroup[k] {
-			c, ok := l.find(r.seq)
-			if !ok || c.token != r.token {
-				return l, false
-			}
-			l = l.with(c.hide(now, in.Visibility, x.self))
-		}
-		held[k] = l
-		return l, true
-	})
-	if err != nil {
+	for _, err := range errs {
 		return nil, err
 	}
-	reqs := make([]request, len(receipts))
-	for i, r := range receipts {
-		if errs[r.group] != nil {
-			return nil, errs[r.group]
+	for i, p := range picks {
+		l, ok := held[p.g.key]
+		if !ok || !p.holds(l) {
+			return nil, nil // one became visible just now
 		}
-		reqs[i] = f.q.getRequest(fmt.Sprintf(`{"seq":%d}`, r.seq))
+		picks[i].lease = l
 	}
-	var got []handed
-	for i, a := range w.exchange(ctx, reqs, answerTimeout) {
-		rec, err := f.q.got("queue.Receive", a)
-		if err != nil {
-			return nil, err
-		}
-		if h, ok := f.open(rec, held[receipts[i].group]); ok {
-			got = append(got, h)
-		}
-	}
-	return f.answer(in, got), nil
+	return f.read(ctx, fw, picks)
 }

@@ -183,12 +183,14 @@ type raw struct {
 }
 
 // getRequest asks the stream's leader for one record. Answers of other replicas
-// may be old, and what is read here decides whether a message still exists.
-func (q *Queue) getRequest(body string) request {
+// may be old by much, those of a leader that has just lost its place by little.
+func (q *Queue) getRequest(body string) request { return q.getFrom(q.id, body) }
+
+func (q *Queue) getFrom(id, body string) request {
 	if q.svc.cfg.Replicas > 1 {
-		return request{subject: "$JS.API.STREAM.MSG.GET.q_" + q.id, data: []byte(body)}
+		return request{subject: "$JS.API.STREAM.MSG.GET.q_" + id, data: []byte(body)}
 	}
-	return request{subject: "$JS.API.DIRECT.GET.q_" + q.id, data: []byte(body)}
+	return request{subject: "$JS.API.DIRECT.GET.q_" + id, data: []byte(body)}
 }
 
 // got reads the answer to a getRequest; nil means that there is no such record.
@@ -246,6 +248,87 @@ func (q *Queue) gotFromLeader(op string, data []byte) (*raw, error) {
 		out.header = h
 	}
 	return out, nil
+}
+
+// place is where a message lies or lay.
+type place struct {
+	queue   string // incarnation
+	subject string // the message's own
+	seq     uint64
+}
+
+// vanished reports whether the message of that place does not exist any more. Yes
+// is certain: an answer that is older than the message does not count. errNoStream
+// means that the whole stream is gone.
+func (q *Queue) vanished(ctx context.Context, w *wire, p place) (bool, error) {
+	const op = "queue.find"
+	a := w.exchange(ctx, []request{q.getFrom(p.queue, `{"last_by_subj":"`+p.subject+`"}`)}, answerTimeout)[0]
+	if a.err == nil && !noResponders(a.msg) {
+		rec, err := q.got(op, a)
+		if err != nil || rec != nil && rec.seq >= p.seq {
+			return rec != nil && rec.seq > p.seq, err
+		}
+	}
+	// Nothing in its place, or no such stream. Who knows the next sequence tells.
+	info, err := w.streamInfo(ctx, p.queue, p.subject)
+	switch {
+	case err != nil:
+		return false, unavailable(op, q.name, err)
+	case info.gone:
+		return false, errNoStream
+	case info.last < p.seq:
+		return false, unavailable(op, q.name, errOldAnswer)
+	default:
+		return !info.found, nil
+	}
+}
+
+var (
+	errOldAnswer = errors.New("the server that answered is behind")
+	errNoStream  = errors.New("stream not found")
+)
+
+// streamInfo is what a stream's leader knows at one moment.
+type streamInfo struct {
+	gone  bool   // there is no such stream
+	last  uint64 // sequence that was assigned last
+	found bool   // there is a record on the subject asked for
+}
+
+func (w *wire) streamInfo(ctx context.Context, id, subject string) (streamInfo, error) {
+	const noStream = 10059
+	body, err := json.Marshal(map[string]string{"subjects_filter": subject})
+	if err != nil {
+		return streamInfo{}, err
+	}
+	a := w.exchange(ctx, []request{{subject: "$JS.API.STREAM.INFO.q_" + id, data: body}}, answerTimeout)[0]
+	switch {
+	case a.err != nil:
+		return streamInfo{}, a.err
+	case noResponders(a.msg):
+		return streamInfo{}, nats.ErrNoResponders
+	}
+	var r struct {
+		State *struct {
+			Last     uint64            `json:"last_seq"`
+			Subjects map[string]uint64 `json:"subjects"`
+		} `json:"state"`
+		Error *struct {
+			Code    int    `json:"err_code"`
+			Message string `json:"description"`
+		} `json:"error"`
+	}
+	switch err := json.Unmarshal(a.msg.Data, &r); {
+	case err != nil:
+		return streamInfo{}, err
+	case r.Error != nil && r.Error.Code == noStream:
+		return streamInfo{gone: true}, nil
+	case r.Error != nil:
+		return streamInfo{}, fmt.Errorf("%s (%d)", r.Error.Message, r.Error.Code)
+	case r.State == nil:
+		return streamInfo{}, errors.New("answer without a state")
+	}
+	return streamInfo{last: r.State.Last, found: r.State.Subjects[subject] > 0}, nil
 }
 
 // directRecord reads the answer to a direct get.

@@ -131,7 +131,13 @@ func (f *fifo) store(ctx context.Context, w *wire, wave []outgoing, out []SendRe
 			}
 			return
 		}
-		wave = f.resolve(ctx, w, again, out)
+		var stale bool
+		if wave, stale = f.resolve(ctx, w, again, out); stale && refused {
+			select { // the replica that was asked is behind, or another write is under way
+			case <-time.After(min(time.Millisecond<<min(races, 8), settle)):
+			case <-ctx.Done():
+			}
+		}
 	}
 }
 
@@ -146,9 +152,8 @@ func (f *fifo) accepted(out *SendResult, id string, seq uint64) {
 }
 
 // resolve looks why messages were refused. Duplicates are answered; what remains
-// is to be sent again.
-func (f *fifo) resolve(ctx context.Context, w *wire, refused []outgoing, out []SendResult) []outgoing {
-	var again []outgoing
+// is to be sent again. stale says that for some nothing explains it.
+func (f *fifo) resolve(ctx context.Context, w *wire, refused []outgoing, out []SendResult) (again []outgoing, stale bool) {
 	for _, o := range refused {
 		records, err := f.q.same(ctx, w, o.filter)
 		if err != nil {
@@ -160,10 +165,11 @@ func (f *fifo) resolve(ctx context.Context, w *wire, refused []outgoing, out []S
 			f.accepted(&out[o.i], first.id, first.seq)
 			continue
 		}
+		stale = stale || o.last == last
 		o.last = last
 		again = append(again, o)
 	}
-	return again
+	return again, stale
 }
 
 // accepted is a message that was accepted before, whether it is still there or not.

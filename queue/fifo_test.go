@@ -279,6 +279,46 @@ func TestFIFOGroups(t *testing.T) {
 		})
 	})
 
+	t.Run("AttemptIsRepeatedAtAnotherProcessAndAfterARestart", func(t *testing.T) {
+		virtual(t, func(t *testing.T, b *bundle) {
+			q := b.fifo(nil)
+			b.process()
+			put(t, q, "g/1", "g/2", "h/3", "h/4", "i/5")
+			in := Receive{Max: 3, Visibility: -1, AttemptID: "a"}
+			first := receive(t, q, in)
+			wantBodies(t, first, "1", "2", "3")
+			same := func(q *Queue) {
+				t.Helper()
+				again := receive(t, q, in)
+				if fmt.Sprint(again) != fmt.Sprint(first) {
+					t.Fatalf("%+v, then %+v", first, again)
+				}
+			}
+			time.Sleep(20 * time.Second)
+			same(b.queue(1, "q.fifo"))
+			time.Sleep(20 * time.Second)
+			b.restart()
+			q = b.queue(0, "q.fifo")
+			same(q)
+			wantBodies(t, receive(t, q, Receive{Max: 10, Visibility: -1, AttemptID: "b"}), "5")
+			hide(t, q, first[2], 0)
+			wantBodies(t, receive(t, q, in), "3", "4")
+		})
+	})
+
+	t.Run("AttemptIsForgottenAfterFiveMinutes", func(t *testing.T) {
+		virtual(t, func(t *testing.T, b *bundle) {
+			q := b.fifo(nil)
+			put(t, q, "g/1", "h/2")
+			in := Receive{Max: 1, Visibility: time.Hour, AttemptID: "a"}
+			wantBodies(t, receive(t, q, in), "1")
+			time.Sleep(5*time.Minute - time.Second)
+			wantBodies(t, receive(t, q, in), "1")
+			time.Sleep(time.Second)
+			wantBodies(t, receive(t, q, in), "2")
+		})
+	})
+
 	t.Run("OnlyItsOwnHandlesAreTaken", func(t *testing.T) {
 		virtual(t, func(t *testing.T, b *bundle) {
 			q := b.fifo(nil)
@@ -570,12 +610,12 @@ func TestFIFOProcesses(t *testing.T) {
 			put(t, q, "g/1", "g/2")
 			m := receive(t, q, Receive{Max: 1, Visibility: -1})[0]
 			w, _ := q.svc.connection(t.Context(), q.space)
-			x, err := q.fifo.index(t.Context(), w)
+			fw, err := q.fifo.index(t.Context(), w)
 			if err != nil {
 				t.Fatal(err)
 			}
 			r, _ := q.svc.sealer.openFIFO(q.id, m.Handle)
-			_, l, err := q.fifo.judge(t.Context(), w, x, r, time.Now()) // it looks, and is paused
+			_, l, err := q.fifo.judge(t.Context(), fw, r, time.Now()) // it looks, and is paused
 			if err != nil {
 				t.Fatal(err)
 			}

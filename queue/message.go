@@ -204,15 +204,19 @@ func (r *reader) uvarint() uint64 {
 	return v
 }
 
-func (r *reader) uint64() uint64 {
-	if len(r.rest) < 8 {
+func (r *reader) take(n int) []byte {
+	if len(r.rest) < n {
 		r.bad, r.rest = true, nil
-		return 0
+		return make([]byte, n)
 	}
-	v := binary.BigEndian.Uint64(r.rest)
-	r.rest = r.rest[8:]
+	v := r.rest[:n:n]
+	r.rest = r.rest[n:]
 	return v
 }
+
+func (r *reader) byte() byte     { return r.take(1)[0] }
+func (r *reader) uint32() uint32 { return binary.BigEndian.Uint32(r.take(4)) }
+func (r *reader) uint64() uint64 { return binary.BigEndian.Uint64(r.take(8)) }
 
 func (r *reader) bytes() []byte {
 	n := r.uvarint()

@@ -36,10 +36,9 @@ type bundle struct {
 	account  node.Account
 	services []*Service
 	conns    []*nats.Conn // all that were ever made
-	current  []*nats.Conn // of each process
 	change   func(*Config)
 
-	mu sync.Mutex // for conns and current
+	mu sync.Mutex // for conns
 }
 
 // virtual runs f on virtual time against a fresh installation.
@@ -102,8 +101,6 @@ func (b *bundle) start() {
 // process adds a service, as another mnq process on the same installation would.
 func (b *bundle) process() *Service {
 	b.t.Helper()
-	i := len(b.services)
-	b.current = append(b.current[:i], nil)
 	var nc *nats.Conn
 	var js jetstream.JetStream
 	cfg := Config{
@@ -111,13 +108,12 @@ func (b *bundle) process() *Service {
 		Connect: func(ctx context.Context, id string) (*nats.Conn, jetstream.JetStream, error) {
 			b.mu.Lock()
 			defer b.mu.Unlock()
-			if nc == nil || nc.IsClosed() {
+			if nc == nil {
 				var err error
 				if nc, js, err = b.node.Connect(ctx, id, b.signing); err != nil {
 					return nil, nil, err
 				}
 				b.conns = append(b.conns, nc)
-				b.current[i] = nc
 			}
 			return nc, js, nil
 		},
@@ -149,15 +145,6 @@ func (b *bundle) stop() {
 	b.services, b.conns = nil, nil
 	if err := b.node.Stop(context.Background()); err != nil {
 		b.t.Error(err)
-	}
-}
-
-// cut closes the connection of a process, in the middle of whatever it does.
-func (b *bundle) cut(process int) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if nc := b.current[process]; nc != nil {
-		nc.Close()
 	}
 }
 

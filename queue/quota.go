@@ -10,9 +10,13 @@ import (
 // usage is how much of the namespace's storage is in use, as far as this process
 // knows: what the server said a moment ago and what has been sent since.
 type usage struct {
+	asking chan struct{} // holds a token while somebody asks the server
+
 	mu        sync.Mutex
 	at        time.Time
-	used, max int64 // bytes; max is negative for no limit
+	used, max int64  // bytes; max is negative for no limit
+	asked     uint64 // questions asked so far
+	answered  uint64 // the last of them that was answered
 }
 
 const (
@@ -39,24 +43,54 @@ func (q *Queue) admit(ctx context.Context, w *wire, n int64) error {
 
 func (sp *space) admit(ctx context.Context, w *wire, n int64, name string) error {
 	u := &sp.usage
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	for asked := false; ; asked = true {
-		if asked || time.Since(u.at) > usageAge {
-			info, err := w.js.AccountInfo(ctx)
-			if err != nil {
-				return unavailable("queue.Send", name, err)
-			}
-			asked = true
-			u.at, u.max = time.Now(), info.Limits.MaxStore
-			u.used = int64(info.Store) //nolint:gosec // bytes on a disk
+	fits, known := u.take(n, 0)
+	if !fits {
+		if err := u.ask(ctx, w, known); err != nil {
+			return unavailable("queue.Send", name, err)
 		}
-		switch {
-		case u.max < 0 || u.used+n <= u.max-min(maxReserve, u.max/16):
-			u.used += n
-			return nil
-		case asked:
+		if fits, _ = u.take(n, known); !fits {
 			return storageFull("queue.Send", name, errors.New("only the reserve is left"))
 		}
 	}
+	return nil
+}
+
+// take takes n bytes if they fit by the answer to a question later than since that
+// is not too old. It returns how many questions have been asked.
+func (u *usage) take(n int64, since uint64) (fits bool, asked uint64) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	known := u.answered > since && time.Since(u.at) <= usageAge
+	fits = known && (u.max < 0 || u.used+n <= u.max-min(maxReserve, u.max/16))
+	if fits {
+		u.used += n
+	}
+	return fits, u.asked
+}
+
+// ask asks the server a question later than since, one caller for all that wait.
+func (u *usage) ask(ctx context.Context, w *wire, since uint64) error {
+	select {
+	case u.asking <- struct{}{}:
+		defer func() { <-u.asking }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	u.mu.Lock()
+	if u.answered > since {
+		u.mu.Unlock()
+		return nil // another one has asked meanwhile
+	}
+	u.asked++
+	mine := u.asked
+	u.mu.Unlock()
+	info, err := w.js.AccountInfo(ctx)
+	if err != nil {
+		return err
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.at, u.max, u.answered = time.Now(), info.Limits.MaxStore, mine
+	u.used = int64(info.Store) //nolint:gosec // bytes on a disk
+	return nil
 }

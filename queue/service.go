@@ -32,8 +32,6 @@ type Config struct {
 	Replicas int
 	// Partition is part of ARNs; default "scw".
 	Partition string
-	// NoFIFO refuses to create FIFO queues.
-	NoFIFO bool
 	// Accepts returns nil when new messages may be stored, else an error for the
 	// client; it is asked for every send, so it must answer from memory. nil: always.
 	Accepts func(ctx context.Context) error
@@ -84,6 +82,10 @@ type space struct {
 	wire *wire
 
 	usage usage
+}
+
+func newSpace(id string) *space {
+	return &space{id: id, queues: map[string]*Queue{}, usage: usage{asking: make(chan struct{}, 1)}}
 }
 
 // New checks the configuration.
@@ -227,7 +229,7 @@ func (s *Service) apply(ns, name string, r *record, revision uint64) *Queue {
 		if r == nil {
 			return nil
 		}
-		sp = &space{id: ns, queues: map[string]*Queue{}}
+		sp = newSpace(ns)
 		s.spaces[ns] = sp
 	}
 	q := sp.queues[name]
@@ -248,7 +250,7 @@ func (s *Service) apply(ns, name string, r *record, revision uint64) *Queue {
 		q = &Queue{svc: s, space: sp, name: name, id: r.ID, closed: make(chan struct{}), creating: make(chan struct{}, 1), flight: newFlight(), commits: committer{pace: newPace()}}
 		q.lastSend.Store(time.Now().UnixNano()) // others may have sent just now
 		if r.Settings.fifo() {
-			q.fifo = &fifo{q: q}
+			q.fifo = newFIFO(q)
 		}
 		sp.queues[name] = q
 		s.ids[q.id] = q
@@ -312,9 +314,6 @@ func page(names []string, limit int) ([]string, bool) {
 // InvalidParameterValue for the name), Conflict (QueueDeletedRecently, for a
 // minute after a delete) and QuotaExceeded.
 func (s *Service) Create(ctx context.Context, ns mnq.Namespace, name string, attrs, tags map[string]string) (*Queue, error) {
-	if s.cfg.NoFIFO && attrs[attrFifo] == "true" {
-		return nil, notYet("FIFO queues are supported with the embedded NATS server only, in this version.")
-	}
 	want, err := newSettings(name, attrs, ns.Quota)
 	if err != nil {
 		return nil, err

@@ -32,6 +32,7 @@ type wire struct {
 	quit   chan struct{}
 
 	mu    sync.Mutex
+	cut   chan struct{} // closed when the connection was replaced, then another one
 	next  uint64
 	sinks map[uint64]sinkFunc
 	lanes []*lane // all of them
@@ -56,7 +57,7 @@ type lane struct {
 type sinkFunc func(m *nats.Msg, err error) (done bool)
 
 func newWire(nc *nats.Conn, js jetstream.JetStream) (*wire, error) {
-	w := &wire{nc: nc, js: js, prefix: nc.NewRespInbox() + ".", sinks: map[uint64]sinkFunc{}, quit: make(chan struct{})}
+	w := &wire{nc: nc, js: js, prefix: nc.NewRespInbox() + ".", sinks: map[uint64]sinkFunc{}, cut: make(chan struct{}), quit: make(chan struct{})}
 	var err error
 	if w.sub, err = nc.Subscribe(w.prefix+"*", w.receive); err != nil {
 		return nil, err
@@ -105,6 +106,8 @@ func (w *wire) fail(err error) {
 	w.mu.Lock()
 	old := w.sinks
 	w.sinks = map[uint64]sinkFunc{}
+	close(w.cut)
+	w.cut = make(chan struct{})
 	lanes := w.lanes
 	w.mu.Unlock()
 	for _, f := range old {
@@ -113,6 +116,14 @@ func (w *wire) fail(err error) {
 	for _, l := range lanes {
 		l.end(err)
 	}
+}
+
+// broken returns a channel that is closed when the connection has been replaced or
+// ended: what was on its way over the old one does not come any more.
+func (w *wire) broken() <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.cut
 }
 
 // pull sends a request for messages; sink takes what comes until it is over.

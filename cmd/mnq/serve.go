@@ -169,7 +169,7 @@ func (s *server) startQueues(ctx context.Context) (err error) {
 		Connect: s.directory.Connect, Control: s.node.Control(), HandleKey: key[:],
 		Replicas: s.node.Replicas(), Partition: s.cfg.ARNPartition, Log: s.log,
 		GroupCommit: s.cfg.Fsync == node.FsyncAlways && !s.node.External(),
-		Accepts:     s.node.Accepts, NoFIFO: s.node.External(), Exists: s.exists, LenientNames: s.cfg.DevLenient,
+		Accepts:     s.node.Accepts, Exists: s.exists, LenientNames: s.cfg.DevLenient,
 	})
 	if err != nil {
 		return err

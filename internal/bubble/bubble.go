@@ -10,6 +10,7 @@ package bubble
 
 import (
 	"context"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -61,4 +62,12 @@ func Expire(t testing.TB) {
 			}
 		}
 	}()
+}
+
+// DropPools empties the pools of the process. What lies in them may belong to a
+// bubble that is over, and must not be used in another one.
+func DropPools() {
+	for range 2 { // a pool keeps what it has for one collection
+		runtime.GC()
+	}
 }

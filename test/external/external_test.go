@@ -54,13 +54,6 @@ func TestTwoGateways(t *testing.T) { //nolint:tparallel // the steps build on ea
 		}
 	})
 
-	t.Run("FIFOQueuesAreRefusedInWords", func(t *testing.T) {
-		_, err := mnqtest.SQS(a.URL, keys).CreateQueue(ctx, &sqs.CreateQueueInput{QueueName: aws.String("q.fifo"), Attributes: map[string]string{"FifoQueue": "true"}})
-		if e := mnqtest.WantCode(err, "AWS.SimpleQueueService.UnsupportedOperation"); e != nil {
-			t.Error(e)
-		}
-	})
-
 	t.Run("CredsFileOpensTheExternalServerUntilItIsRevoked", func(t *testing.T) {
 		id, file := a.Creds(natsNS)
 		cut := make(chan struct{})
