@@ -16,6 +16,7 @@ import (
 	"github.com/openmnq/mnq/internal/atomicfile"
 	"github.com/openmnq/mnq/queue"
 	"github.com/openmnq/mnq/rest"
+	"github.com/openmnq/mnq/topic"
 )
 
 //go:embed choices_sqs.md
@@ -65,6 +66,9 @@ func compatibility() []byte {
 	p("%s", strings.TrimSpace(choicesSQS))
 	p("")
 	dataPlane(p, mnq.ServiceSNS, "The Query protocol with XML answers. Version 2010-03-31. Actions of SMS and of mobile push have nothing behind them here.")
+	p("Topic attributes that can be set: %s.", list(topic.SupportedAttributes()))
+	p("Subscription attributes that can be set: %s.", list(topic.SupportedSubscriptionAttributes()))
+	p("")
 	p("### Errors of SNS")
 	p("")
 	p("Errors about KMS keys, phones and mobile applications do not occur; every other code of the model is here.")
