@@ -53,6 +53,13 @@ func (c *client) createTopic(t *testing.T, name string) string {
 	return do[createTopicOutput](t, c, "CreateTopic", in).TopicArn
 }
 
+// queues speaks SQS with the same credential.
+func (c *client) queues() *client {
+	other := *c
+	other.w = wires[1]
+	return &other
+}
+
 func topicARNs(t *testing.T, _ *installation, c *client) {
 	if got := c.createTopic(t, "t"); got != c.topicARN("t") {
 		t.Errorf("%s, want %s", got, c.topicARN("t"))
@@ -245,7 +252,24 @@ func subscriptionARNs(t *testing.T, i *installation, c *client) {
 }
 
 func publishes(t *testing.T, _ *installation, c *client) {
-	topic := c.createTopic(t, "t")
+	topic, q := c.createTopic(t, "t"), c.queues()
+	url := q.create(t, "q", nil)
+	do[subscriptionOutput](t, c, "Subscribe", &subscribeInput{
+		TopicArn: topic, Protocol: "sqs", Endpoint: q.arn("q"), Attributes: map[string]string{"RawMessageDelivery": "true"},
+	})
+	attributes := map[string]publishedAttribute{
+		"text": {DataType: "String.x", StringValue: new("v")}, "list": {DataType: "String.Array", StringValue: new(`["a"]`)},
+		"blob": {DataType: "Binary", BinaryValue: new([]byte{0, 255})}, "n": {DataType: "Number", StringValue: new("1.5")},
+	}
+	sent := do[publishOutput](t, c, "Publish", &publishInput{TargetArn: topic, Message: "a\r\n<b>", MessageAttributes: attributes, MessageGroupId: "g"})
+	m := q.receive(t, url, 30)
+	want := map[string]attributeValue{
+		"text": {DataType: "String.x", StringValue: "v"}, "list": {DataType: "String.Array", StringValue: `["a"]`},
+		"blob": {DataType: "Binary", BinaryValue: []byte{0, 255}}, "n": {DataType: "Number", StringValue: "1.5"},
+	}
+	if diff := cmp.Diff(want, m.MessageAttributes); diff != "" || m.Body != "a\r\n<b>" || sent.MessageId == "" || sent.SequenceNumber != "" || m.Attributes["MessageGroupId"] != "g" {
+		t.Errorf("sent %+v, received %+v: %s", sent, m, diff)
+	}
 	const is = "InvalidParameter"
 	for _, tc := range []struct {
 		in         publishInput

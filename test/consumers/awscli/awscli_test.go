@@ -32,7 +32,7 @@ func install(t *testing.T) string {
 	return dir
 }
 
-// tour is the lines of README.md's tour that are about SQS, in order.
+// tour is the lines of README.md's tour that are about SQS and SNS, in order.
 func tour(t *testing.T) []string {
 	t.Helper()
 	raw, err := os.ReadFile("../../../README.md")
@@ -51,7 +51,7 @@ func tour(t *testing.T) []string {
 		}
 	}
 	if len(lines) == 0 {
-		t.Fatal("README.md has no lines about SQS")
+		t.Fatal("README.md has no lines about SQS and SNS")
 	}
 	return lines
 }
@@ -64,7 +64,7 @@ func TestTheTourWorksWithDebiansAWSCLI(t *testing.T) {
 	script.WriteString("set -uo pipefail\napi=\"$SCW_API_URL/mnq/v1alpha1/regions/$SCW_DEFAULT_REGION\"\nauth=\"X-Auth-Token: $SCW_SECRET_KEY\"\n" +
 		"export AWS_DEFAULT_REGION=$SCW_DEFAULT_REGION\n")
 	lines := tour(t)
-	for _, must := range []string{"sqs create-queue", "sqs receive-message", "sqs delete-message", "! aws"} {
+	for _, must := range []string{"sqs create-queue", "sqs receive-message", "sqs delete-message", "sns publish", "! aws"} {
 		if !strings.Contains(strings.Join(lines, "\n"), must) {
 			t.Errorf("the tour has no line with %q", must)
 		}

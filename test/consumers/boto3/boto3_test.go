@@ -18,26 +18,28 @@ const debian = "/usr/bin/python3" // whichever else is in PATH
 
 func TestChecksPass(t *testing.T) {
 	t.Parallel()
-	script, err := filepath.Abs("checks.py")
-	if err != nil {
-		t.Fatal(err)
-	}
 	p := mnqtest.Start(t, mnqtest.Options{Args: []string{"--dev", "--ephemeral"}})
 	for _, python := range interpreters(t) {
-		t.Run(python, func(t *testing.T) {
-			t.Parallel()
-			cmd := exec.CommandContext(t.Context(), python, "-B", script)
-			cmd.Env = p.DevEnvironment(t.TempDir())
-			out, err := cmd.CombinedOutput()
-			text := string(out)
-			t.Log(text)
-			if err != nil {
-				t.Errorf("the checks failed: %v", err)
-			}
-			if python == debian && !strings.Contains(text, "protocol query") {
-				t.Error("Debian's boto3 no longer speaks the Query protocol: find another client that does")
-			}
-		})
+		for _, name := range []string{"checks.py", "checks_sns.py"} {
+			t.Run(python+"/"+name, func(t *testing.T) {
+				t.Parallel()
+				script, err := filepath.Abs(name)
+				if err != nil {
+					t.Fatal(err)
+				}
+				cmd := exec.CommandContext(t.Context(), python, "-B", script)
+				cmd.Env = p.DevEnvironment(t.TempDir())
+				out, err := cmd.CombinedOutput()
+				text := string(out)
+				t.Log(text)
+				if err != nil {
+					t.Errorf("the checks failed: %v", err)
+				}
+				if python == debian && !strings.Contains(text, "protocol query") {
+					t.Error("Debian's boto3 no longer speaks the Query protocol: find another client that does")
+				}
+			})
+		}
 	}
 }
 
