@@ -144,7 +144,7 @@ func (queryProtocol) action(r *request) (string, error) {
 // queue's path only what is done to a queue is an action.
 func (queryProtocol) decode(r *request, in any) error {
 	v := reflect.ValueOf(in).Elem()
-	if found := nulls(nil, r.form, v.Type(), ""); len(found) > 0 {
+	if found := nulls(nil, r.form, shapeOf(v.Type()), ""); len(found) > 0 {
 		return isNull(found...)
 	}
 	if err := decodeStruct(r.form, v); err != nil {
@@ -177,40 +177,33 @@ func decodeStruct(n *tree, v reflect.Value) error {
 	return nil
 }
 
-// nulls appends where the notnull members are that n lacks, in the words of SNS's
-// error: messageAttributes.color.member.dataType.
-func nulls(found []string, n *tree, t reflect.Type, at string) []string {
-	s := shapeOf(t)
+// nulls appends where the notnull members of a shape are that n lacks, in the words
+// of SNS's error: messageAttributes.color.member.dataType.
+func nulls(found []string, n *tree, s *shape, at string) []string {
 	if !s.notNull {
 		return found
 	}
 	for _, m := range s.members {
 		here := func() string { return at + strings.ToLower(m.name[:1]) + m.name[1:] }
 		child := n.at(m.path...)
-		if child == nil {
+		switch {
+		case child == nil:
 			if m.notNull && n.at(m.path[0]) == nil { // Tags= is an empty list of Tags.member
 				found = append(found, here())
 			}
-			continue
-		}
-		field := t.Field(m.index).Type
-		e := elementOf(field)
-		if e.Kind() != reflect.Struct {
-			continue
-		}
-		switch field.Kind() {
-		case reflect.Map:
+		case m.holds == nil:
+		case m.kind == reflect.Map:
 			for _, entry := range child.elements() {
 				if key := entry.at(m.key); key != nil {
-					found = nulls(found, entry.at(m.value), e, here()+"."+clip(key.value)+".member.")
+					found = nulls(found, entry.at(m.value), m.holds, here()+"."+clip(key.value)+".member.")
 				}
 			}
-		case reflect.Slice:
+		case m.kind == reflect.Slice:
 			for i, element := range child.elements() {
-				found = nulls(found, element, e, here()+"."+strconv.Itoa(i+1)+".member.")
+				found = nulls(found, element, m.holds, here()+"."+strconv.Itoa(i+1)+".member.")
 			}
 		default:
-			found = nulls(found, child, e, here()+".")
+			found = nulls(found, child, m.holds, here()+".")
 		}
 	}
 	return found

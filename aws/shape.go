@@ -63,6 +63,8 @@ type member struct {
 	alias      string   // another name in Query, for reading
 	required   bool
 	notNull    bool
+	kind       reflect.Kind // of the field
+	holds      *shape       // of the struct that it is or has elements of; nil for none
 }
 
 var shapes sync.Map // reflect.Type → *shape
@@ -75,11 +77,11 @@ func shapeOf(t reflect.Type) *shape {
 	for i := range t.NumField() {
 		f := t.Field(i)
 		must := f.Tag.Get("wire")
-		m := member{index: i, name: f.Name, required: must == "required", notNull: must == "notnull"}
-		s.notNull = s.notNull || m.notNull
+		m := member{index: i, name: f.Name, required: must == "required", notNull: must == "notnull", kind: f.Type.Kind()}
 		if e := elementOf(f.Type); e.Kind() == reflect.Struct {
-			s.notNull = shapeOf(e).notNull || s.notNull
+			m.holds = shapeOf(e)
 		}
+		s.notNull = s.notNull || m.notNull || m.holds != nil && m.holds.notNull
 		if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" {
 			m.name = name
 		}
