@@ -199,6 +199,12 @@ func (s *Service) UnsubscribeLink(ctx context.Context, subscriptionARN string) e
 		return invalid("SubscriptionArn")
 	}
 	r := s.subscriptionByID(t[6])
+	if r == nil && s.strangers.Allow() { // another process may have made it a moment ago
+		if err := s.defs.fresh(ctx); err != nil {
+			return unavailable("topic.Unsubscribe", clip(t[6]), err)
+		}
+		r = s.subscriptionByID(t[6])
+	}
 	if r == nil {
 		return nil
 	}
@@ -219,9 +225,14 @@ func (s *Service) UnsubscribeLink(ctx context.Context, subscriptionARN string) e
 
 func (s *Service) unsubscribe(ctx context.Context, ns mnq.Namespace, topic, id string, may func(*subscriptionRecord) error) error { //nolint:revive // the ARN has two parts
 	const op = "topic.Unsubscribe"
-	for range maxRaces {
+	for try := range maxRaces {
 		t, r, err := s.find(ns, topic, id)
 		switch {
+		case mnq.IsNotFound(err) && try == 0: // another process may have made it a moment ago
+			if err := s.defs.fresh(ctx); err != nil {
+				return unavailable(op, clip(id), err)
+			}
+			continue
 		case mnq.IsNotFound(err):
 			return nil
 		case err != nil:

@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/time/rate"
 
 	"github.com/openmnq/mnq"
 	"github.com/openmnq/mnq/queue"
@@ -55,6 +56,7 @@ type Service struct {
 
 	egress     *egress
 	signer     *signer
+	strangers  *rate.Limiter // of questions to the store that anybody can cause
 	deliveries deliveries
 	troubles   troubles
 	tender     tender
@@ -95,6 +97,7 @@ func New(cfg Config) (*Service, error) {
 		cfg: cfg, log: cfg.Log, spaces: map[string]*space{}, topics: map[string]*Topic{},
 		subs: map[string]*subscribers{}, byID: map[string]*subscriptionRecord{},
 		making: map[string]int{}, conns: map[string]*connection{}, egress: newEgress(cfg.Egress),
+		strangers: rate.NewLimiter(10, 10),
 	}
 	var err error
 	if s.signer, err = newSigner(cfg.Control, cfg.Key, cfg.Replicas, cfg.PublicURL); err != nil {

@@ -321,11 +321,17 @@ func (t *Topic) change(ctx context.Context, op string, f func(*record) error) er
 // Delete removes a topic with its subscriptions and what has not been delivered yet.
 // Deleting what does not exist succeeds.
 func (s *Service) Delete(ctx context.Context, ns mnq.Namespace, name string) error {
+	const op = "topic.Delete"
 	t := s.lookup(ns.ID, name)
-	if t == nil {
-		return nil
+	if t == nil { // another process may have made it a moment ago
+		if err := s.defs.fresh(ctx); err != nil {
+			return unavailable(op, name, err)
+		}
+		if t = s.lookup(ns.ID, name); t == nil {
+			return nil
+		}
 	}
-	err := t.change(ctx, "topic.Delete", func(r *record) error {
+	err := t.change(ctx, op, func(r *record) error {
 		r.Deleted = time.Now().UTC()
 		return nil
 	})
