@@ -24,6 +24,7 @@ var topicScenarios = []struct {
 	{"SubscriptionsAreListedInPages", subscriptionPages},
 	{"PoliciesOpenTopics", topicPolicies},
 	{"SubscriptionsAreAddressed", subscriptionARNs},
+	{"QueuesAreChecked", queueEndpoints},
 	{"PublishesAreChecked", publishes},
 	{"BatchesAreCheckedAsAWhole", publishBatches},
 	{"LinksNeedWhatTheyName", links},
@@ -249,6 +250,23 @@ func subscriptionARNs(t *testing.T, i *installation, c *client) {
 	}
 	do[none](t, c, "Unsubscribe", &subscriptionInput{SubscriptionArn: subscribed})
 	c.refused(t, "GetSubscriptionAttributes", &subscriptionInput{SubscriptionArn: subscribed}, "NotFound", "Subscription does not exist")
+}
+
+func queueEndpoints(t *testing.T, i *installation, c *client) {
+	topic, fifo := c.createTopic(t, "t"), c.createTopic(t, "t.fifo")
+	other := i.tenant(t, snsWire)
+	subscribe := func(to, endpoint string) *subscribeInput {
+		return &subscribeInput{TopicArn: to, Protocol: "sqs", Endpoint: endpoint}
+	}
+	q := c.queues()
+	c.refused(t, "Subscribe", subscribe(topic, "http://mq.test/"+c.ns.ID+"/q"), "InvalidParameter", "Invalid parameter: SQS endpoint ARN")
+	c.refused(t, "Subscribe", subscribe(topic, strings.Replace(q.arn("q"), "fr-par", "nl-ams", 1)), "InvalidParameter", "Invalid parameter: SQS endpoint ARN")
+	c.refused(t, "Subscribe", subscribe(topic, other.queues().arn("q")), "AuthorizationError", "The queue must belong to the account of the topic.")
+	c.refused(t, "Subscribe", subscribe(topic, q.arn("q.fifo")), "InvalidParameter",
+		"Invalid parameter: Invalid parameter: Endpoint Reason: FIFO SQS Queues can not be subscribed to standard SNS topics")
+	do[subscriptionOutput](t, c, "Subscribe", subscribe(topic, strings.Replace(q.arn("missing"), "scw", "aws", 1)))
+	do[subscriptionOutput](t, c, "Subscribe", subscribe(fifo, q.arn("q.fifo")))
+	do[subscriptionOutput](t, c, "Subscribe", subscribe(fifo, q.arn("q")))
 }
 
 func publishes(t *testing.T, _ *installation, c *client) {

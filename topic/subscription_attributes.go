@@ -215,6 +215,8 @@ func (t *Topic) checkQueue(ns mnq.Namespace, endpoint string) error {
 			Kind: mnq.Denied, Code: "AuthorizationError", Op: "topic.Subscribe", Field: "Endpoint",
 			Msg: "The queue must belong to the account of the topic.",
 		}
+	case q.region != ns.Region: // of --dev, where it would be another queue
+		return invalid("SQS endpoint ARN Reason: the queue must be in the region of the topic")
 	case isFIFO(q.name) && !t.FIFO():
 		return invalid("Invalid parameter: Endpoint Reason: FIFO SQS Queues can not be subscribed to standard SNS topics")
 	}

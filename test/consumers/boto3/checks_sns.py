@@ -6,7 +6,7 @@ import os
 import unittest
 import uuid
 from urllib.error import HTTPError
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import boto3
 import botocore
@@ -339,6 +339,28 @@ class Publishing(Case):
                     self.assertEqual(error.response["Error"]["Message"], text)
         self.says("Topic does not exist", sns.publish_batch, code="NotFound", status=404,
                   TopicArn="arn:aws:sns:us-east-1:000000000000:missing", PublishBatchRequestEntries=[entry(1)])
+
+    def test_presigned_requests(self):
+        topic, (url, queue_arn) = self.topic(), self.target()
+        self.subscribe(topic, queue_arn, RawMessageDelivery="true")
+        for method, body in (("GET", "by link & more"), ("POST", "+ ü")):
+            signed = sns.generate_presigned_url("publish", Params={"TopicArn": topic, "Message": body}, HttpMethod=method)
+            with urlopen(Request(signed, method=method), timeout=30) as answer:
+                self.assertIn(b"<PublishResult><MessageId>", answer.read())
+            self.assertEqual(self.bodies(url, 1)[0]["Body"], body)
+
+    def test_another_account(self):
+        topic, (url, queue_arn) = self.topic(), self.target()
+        self.subscribe(topic, queue_arn, RawMessageDelivery="true")
+        account = str(uuid.uuid4().int)[:12]
+        other = client(aws_access_key_id=account, aws_secret_access_key="test")
+        for arn in (topic, topic + "-missing"):
+            error = self.refused("AuthorizationError", other.publish, status=403, TopicArn=arn, Message="x")
+            self.assertIn("is not authorized to perform: SNS:Publish on resource: " + arn, error.response["Error"]["Message"])
+        sns.add_permission(TopicArn=topic, Label="l", AWSAccountId=[account], ActionName=["Publish"])
+        other.publish(TopicArn=topic, Message="from elsewhere")
+        self.assertEqual(self.bodies(url, 1)[0]["Body"], "from elsewhere")
+        self.refused("AuthorizationError", other.get_topic_attributes, status=403, TopicArn=topic)
 
     def test_fifo(self):
         topic = self.topic("t-" + uuid.uuid4().hex + ".fifo", FifoTopic="true", ContentBasedDeduplication="true")
