@@ -17,6 +17,7 @@ type flight struct {
 
 type hidden struct {
 	first, until time.Time
+	count        uint32 // how often receivers have seen it
 	unseen       uint32 // deliveries that no receiver got to see
 }
 
@@ -24,16 +25,16 @@ func newFlight() *flight { return &flight{out: map[uint64]hidden{}} }
 
 // hide notes a delivery and returns the time of the message's first receive, as
 // far as it is known here.
-func (f *flight) hide(seq uint64, firstDelivery bool, now, until time.Time) time.Time {
+func (f *flight) hide(r receipt, now, until time.Time) time.Time {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	h, known := f.out[seq]
-	if firstDelivery || h.first.IsZero() {
+	h, known := f.out[r.stream]
+	if r.count == 1 || h.first.IsZero() {
 		h.first = now
 	}
-	h.until = until
+	h.until, h.count = until, max(1, r.count-min(r.count, h.unseen))
 	if known || len(f.out) < MaxInFlight {
-		f.out[seq] = h
+		f.out[r.stream] = h
 	}
 	return h.first
 }

@@ -76,7 +76,7 @@ func (l *ledger) start(ctx context.Context) error {
 		return err
 	}
 	l.kv = kv
-	for subject, f := range map[string]nats.MsgHandler{flightSubject: l.told, firstSubject: l.asked} {
+	for subject, f := range map[string]nats.MsgHandler{flightSubject: l.told, firstSubject: l.asked, knownSubject: l.askedKnown} {
 		sub, err := l.svc.cfg.Control.Conn().Subscribe(subject+l.me.String(), f)
 		if err != nil {
 			return err

@@ -128,7 +128,7 @@ func (q *Queue) claim(ctx context.Context, w *wire, taken []delivery, visibility
 		d.expires, d.received, d.holder = until, now, q.svc.ledger.me
 		m := s.message()
 		m.ReceiveCount = q.flight.received(d.receipt) + int(s.received) //nolint:gosec // a count of receives
-		m.FirstReceived = q.flight.hide(d.stream, d.count == 1, now, until)
+		m.FirstReceived = q.flight.hide(d.receipt, now, until)
 		if !s.first.IsZero() {
 			m.FirstReceived = s.first
 		}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -65,6 +66,7 @@ type Service struct {
 	tasks  *tasks
 
 	maxInFlight int // MaxInFlight, but for tests
+	tails       atomic.Int64
 
 	mu     sync.RWMutex
 	spaces map[string]*space

@@ -124,6 +124,7 @@ func build(cfg Config) *API {
 	a.registerAWS()
 	a.registerOwn()
 	a.registerQueues()
+	a.registerMessages()
 	a.spec = sync.OnceValue(func() []byte { return openAPI(a.huma.OpenAPI()) })
 	a.mux.HandleFunc("GET /openapi.json", a.serveSpec)
 	registerDocs(a.mux)
