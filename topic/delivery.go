@@ -2,6 +2,7 @@ package topic
 
 import (
 	"context"
+	"time"
 
 	"github.com/openmnq/mnq"
 	"github.com/openmnq/mnq/internal/wire"
@@ -15,6 +16,7 @@ type delivery struct {
 	sub     *subscriptionRecord
 	m       *message
 	attempt int // this one, from 1
+	policy  DeliveryPolicy
 }
 
 // outcome is how one attempt at a delivery ended.
@@ -23,6 +25,7 @@ type outcome struct {
 	final     bool   // no further attempt would end otherwise
 	class     string // what went wrong, in one word that tells nothing about the operator's network
 	status    int    // of HTTP, 0 without an answer
+	took      time.Duration
 }
 
 // enqueue stores a message in the topic's stream for one subscription, whose consumer

@@ -222,6 +222,6 @@ func (t *Topic) toDeliveries(ctx context.Context, w *wire.Wire, parcels ...parce
 		}
 	}
 	for _, p := range parcels {
-		t.svc.deliveries.wake(p.sub)
+		t.svc.deliveries.wake(p.sub) //nolint:contextcheck // a source lives longer than the call
 	}
 }

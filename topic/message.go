@@ -19,6 +19,18 @@ const (
 	unsubscribeConfirmation
 )
 
+// String is the kind as it stands in the field Type.
+func (k kind) String() string {
+	switch k {
+	case subscriptionConfirmation:
+		return typeSubscribed
+	case unsubscribeConfirmation:
+		return typeUnsubscribed
+	default:
+		return typeNotification
+	}
+}
+
 // message is what lies in a topic's stream: once where it was published, and then
 // for each subscription that it has to be delivered to by itself (see DESIGN.md).
 type message struct {

@@ -57,7 +57,9 @@ type Service struct {
 	egress     *egress
 	signer     *signer
 	strangers  *rate.Limiter // of questions to the store that anybody can cause
-	deliveries deliveries
+	deliveries *deliveries
+	attempts   *attemptLog
+	asks       *askLimits
 	troubles   troubles
 	tender     tender
 
@@ -103,6 +105,7 @@ func New(cfg Config) (*Service, error) {
 	if s.signer, err = newSigner(cfg.Control, cfg.Key, cfg.Replicas, cfg.PublicURL); err != nil {
 		return nil, err
 	}
+	s.deliveries, s.attempts, s.asks = newDeliveries(s), newAttemptLog(s), newAskLimits()
 	s.defs = newFollower(cfg.Control, bucket, cfg.Log, s.apply)
 	return s, nil
 }
@@ -123,11 +126,14 @@ func (s *Service) Start(ctx context.Context) error {
 	}
 	s.done.Go(func() { s.sweep(run) })
 	s.done.Go(func() { s.tend(run) })
+	s.done.Go(func() { s.attempts.run(run) })
 	return nil
 }
 
-// Stop ends the background work. It may be called twice and before Start.
-func (s *Service) Stop(context.Context) error {
+// Stop ends the background work. Attempts at deliveries under way have a few seconds;
+// what is cut off then another process begins again. It may be called twice and before
+// Start.
+func (s *Service) Stop(ctx context.Context) error {
 	if s.stop == nil {
 		return nil
 	}
@@ -135,6 +141,7 @@ func (s *Service) Stop(context.Context) error {
 	s.ending.Lock()
 	s.ended = true
 	s.ending.Unlock()
+	defer s.deliveries.cutIn(ctx, stopGrace)()
 	s.done.Wait()
 	s.closeConnections()
 	s.egress.stop()

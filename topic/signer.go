@@ -299,6 +299,10 @@ func (s *signer) adopt(r signingRecord) (*signingState, error) {
 	return st, nil
 }
 
+// Certificate returns the signing certificate that is served under a file name,
+// SimpleNotificationService-<32 hex digits>.pem: the one in use and those before it.
+func (s *Service) Certificate(file string) (pem []byte, ok bool) { return s.signer.certificate(file) }
+
 // certificate returns the certificate that is served under that file name. A name
 // that is not known here is looked up, some times a second, because another process
 // may have just made it.

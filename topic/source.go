@@ -166,6 +166,6 @@ func (x *source) begin(w *wire.Wire, msgs []*wire.Pulled) {
 		x.ask()
 	})
 	if !begun {
-		w.Release(msgs) // for another process, or the next
+		w.Leave(msgs...) // for another process, or the next
 	}
 }

@@ -67,53 +67,61 @@ type NewSubscription struct {
 // it has the same attributes. It gets what is published after the call; one of protocol
 // http or https only after its endpoint has confirmed it, which each call asks it to
 // do while it has not. Errors: Invalid (InvalidParameter), Denied (AuthorizationError),
-// NotFound, QuotaExceeded (SubscriptionLimitExceeded, FilterPolicyLimitExceeded).
+// NotFound, QuotaExceeded (SubscriptionLimitExceeded, FilterPolicyLimitExceeded),
+// Throttled when too many endpoints wait to be asked.
 func (t *Topic) Subscribe(ctx context.Context, ns mnq.Namespace, in NewSubscription) (Subscription, error) {
-	const op = "topic.Subscribe"
 	if err := t.ready(ctx); err != nil {
 		return Subscription{}, err
 	}
-	if err := t.checkEndpoint(ctx, ns, in); err != nil {
+	to, err := t.checkEndpoint(ctx, ns, in)
+	if err != nil {
 		return Subscription{}, err
 	}
 	want, err := newSubscriptionSettings(t, ns, in)
 	if err != nil {
 		return Subscription{}, err
 	}
+	turn, err := t.turnToAsk(in, to)
+	if err != nil {
+		return Subscription{}, err
+	}
+	r, err := t.findOrSubscribe(ctx, ns, in, want)
+	if err == nil && r.State == statePending {
+		err = t.svc.askForConfirmation(ctx, t, r, turn)
+	}
+	if err != nil {
+		return Subscription{}, err
+	}
+	return t.svc.shown(ns, r), nil
+}
+
+func (t *Topic) findOrSubscribe(ctx context.Context, ns mnq.Namespace, in NewSubscription, want settings) (*subscriptionRecord, error) {
+	const op = "topic.Subscribe"
 	key := subscriptionKey(t.namespaceID, t.id, in.Protocol, in.Endpoint)
 	for range maxRaces {
 		old := t.svc.subscriptionAt(t.id, key)
 		if old != nil && old.State != stateRemoved {
-			return t.subscribedAlready(ctx, ns, old, want)
+			return old, old.sameAs(want)
 		}
 		r, err := t.subscribe(ctx, ns, key, in, want, old)
-		if err == nil {
-			if r.State == statePending {
-				t.svc.askForConfirmation(ctx, t, r)
-			}
-			return t.svc.shown(ns, r), nil
-		}
-		if !wire.LostRace(err) {
-			return Subscription{}, err
+		if err == nil || !wire.LostRace(err) {
+			return r, err
 		}
 		if err := t.svc.defs.fresh(ctx); err != nil {
-			return Subscription{}, unavailable(op, t.name, err)
+			return nil, unavailable(op, t.name, err)
 		}
 	}
-	return Subscription{}, unavailable(op, t.name, errBusy)
+	return nil, unavailable(op, t.name, errBusy)
 }
 
-// subscribedAlready answers for a subscription that is there.
-func (t *Topic) subscribedAlready(ctx context.Context, ns mnq.Namespace, r *subscriptionRecord, want settings) (Subscription, error) {
+// sameAs refuses to take the subscription for one with other attributes.
+func (r *subscriptionRecord) sameAs(want settings) error {
 	for name, v := range want {
 		if r.Settings[name] != v {
-			return Subscription{}, invalid("Attributes Reason: Subscription already exists with different attributes")
+			return invalid("Attributes Reason: Subscription already exists with different attributes")
 		}
 	}
-	if r.State == statePending {
-		t.svc.askForConfirmation(ctx, t, r)
-	}
-	return t.svc.shown(ns, r), nil
+	return nil
 }
 
 func (t *Topic) subscribe(ctx context.Context, ns mnq.Namespace, key string, in NewSubscription, want settings, old *subscriptionRecord) (*subscriptionRecord, error) { //nolint:revive // see below

@@ -184,25 +184,24 @@ func parseQueueARN(s string) (queueARN, bool) {
 var unsupportedProtocols = []string{"email", "email-json", "sms", "application", "firehose"}
 
 // checkEndpoint refuses what a subscription of the topic cannot lead to.
-func (t *Topic) checkEndpoint(ctx context.Context, ns mnq.Namespace, in NewSubscription) error {
+func (t *Topic) checkEndpoint(ctx context.Context, ns mnq.Namespace, in NewSubscription) (target, error) {
 	undelivered := in.Protocol == "sms" || strings.HasPrefix(in.Protocol, "email")
 	switch {
 	case in.Protocol == protoSQS:
-		return t.checkQueue(ns, in.Endpoint)
+		return target{}, t.checkQueue(ns, in.Endpoint)
 	case slices.Contains(unsupportedProtocols, in.Protocol) && (!undelivered || !t.svc.cfg.Undelivered):
-		return &mnq.Error{
+		return target{}, &mnq.Error{
 			Kind: mnq.Unsupported, Code: "InvalidParameter", Op: "topic.Subscribe", Field: "Protocol",
 			Msg: "Invalid parameter: Protocol Reason: " + in.Protocol + " is not supported here. Use sqs, http, https or lambda.",
 		}
 	case in.Protocol != protoHTTP && in.Protocol != protoHTTPS && in.Protocol != protoLambda && !undelivered:
-		return invalid("Amazon SNS does not support this protocol string: " + clip(in.Protocol))
+		return target{}, invalid("Amazon SNS does not support this protocol string: " + clip(in.Protocol))
 	case t.FIFO():
-		return invalid("Protocol Reason: a FIFO topic delivers to SQS queues only")
+		return target{}, invalid("Protocol Reason: a FIFO topic delivers to SQS queues only")
 	case undelivered:
-		return checkUndelivered(in)
+		return target{}, checkUndelivered(in)
 	}
-	_, err := t.svc.egress.checkEndpoint(ctx, in.Protocol, in.Endpoint)
-	return err
+	return t.svc.egress.checkEndpoint(ctx, in.Protocol, in.Endpoint)
 }
 
 func (t *Topic) checkQueue(ns mnq.Namespace, endpoint string) error {

@@ -434,11 +434,12 @@ func (s *Service) NamespaceGone(namespaceID string) {
 const sweepEvery = 30 * time.Second
 
 // sweep finishes what a process that died has left: topics whose deletion was not
-// finished.
+// finished. And it removes subscriptions that nobody can confirm or restore any more.
 func (s *Service) sweep(ctx context.Context) {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
 	for {
+		s.expireSubscriptions(ctx, time.Now())
 		for _, t := range s.halfDeleted(time.Now().Add(-sweepEvery)) {
 			if err := s.clear(ctx, t); err != nil && ctx.Err() == nil {
 				s.log.WarnContext(ctx, "deleted topic not cleared yet", "topic", t.name, "namespace_id", t.namespaceID, "error", err)

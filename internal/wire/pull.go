@@ -51,6 +51,14 @@ func (w *Wire) Release(msgs []*Pulled) {
 	}
 }
 
+// Leave has messages delivered again when the wire is closed: before that they would
+// only come to its own pulls, which still stand.
+func (w *Wire) Leave(msgs ...*Pulled) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.left = append(w.left, msgs...)
+}
+
 // ErrNoConsumer ends a pull because the consumer, or its stream, is not there.
 var ErrNoConsumer = errors.New("no such consumer")
 

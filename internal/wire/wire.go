@@ -33,6 +33,7 @@ type Wire struct {
 	next  uint64
 	sinks map[uint64]sinkFunc
 	pulls map[Consumer]*pull
+	left  []*Pulled // see Leave
 }
 
 // sinkFunc takes one answer, or the error that ends the waiting for it (then m is
@@ -81,6 +82,14 @@ func (w *Wire) Close() {
 	_ = w.sub.Unsubscribe() // fails only when the connection is closed already
 	close(w.quit)
 	w.fail()
+	w.mu.Lock()
+	left := w.left
+	w.left = nil
+	w.mu.Unlock()
+	for _, p := range left { // the server knows by now that this wire takes no more
+		r := p.Again(time.Millisecond) // without any delay it would not outlive a restart of the server
+		_ = w.nc.Publish(r.Subject, r.Data)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), Timeout)
 	defer cancel()
 	_ = w.nc.FlushWithContext(ctx) // as above
