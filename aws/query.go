@@ -318,11 +318,24 @@ type xmlWriter struct{ bytes.Buffer }
 func (w *xmlWriter) start(name string) { w.WriteString("<" + name + ">") }
 func (w *xmlWriter) end(name string)   { w.WriteString("</" + name + ">") }
 
+// text writes a line feed and a tab as they are, as AWS does: the parser of AWS's
+// JavaScript SDKs leaves references to them in the text. A carriage return has to
+// be one, since a parser makes line feeds of those that it reads.
 func (w *xmlWriter) text(name, value string) {
 	w.start(name)
+	begun := w.Len()
 	_ = xml.EscapeText(&w.Buffer, []byte(value)) // a Buffer does not fail
+	if strings.ContainsAny(value, "\n\t") {
+		plain := blanks.Replace(string(w.Bytes()[begun:]))
+		w.Truncate(begun)
+		w.WriteString(plain)
+	}
 	w.end(name)
 }
+
+// blanks undoes what EscapeText does to them; an ampersand of the text's own reads
+// &amp; by then.
+var blanks = strings.NewReplacer("&#xA;", "\n", "&#x9;", "\t")
 
 func (w *xmlWriter) structure(v reflect.Value) {
 	for _, m := range shapeOf(v.Type()).members {

@@ -1,7 +1,7 @@
 //go:build e2e
 
 // Package awscli runs the part of README.md that uses the AWS CLI, with
-// Debian's, which speaks the Query protocol; the quick start has the rest, with
+// Debian's, which up to Debian 12 speaks the Query protocol; the quick start has the rest, with
 // the CLI in PATH.
 package awscli
 

@@ -1,8 +1,9 @@
 //go:build e2e
 
 // Package boto3 looks at the server with the eyes of a Python program: the
-// exceptions, the keys that are left out, the digests. Debian's boto3 speaks the
-// Query protocol; one from PyPI, where there is one, speaks JSON.
+// exceptions, the keys that are left out, the digests. Up to Debian 12 its boto3
+// speaks the Query protocol; later ones, and one from PyPI where there is one, speak
+// JSON. That Query is tried in any case is the matter of the JavaScript test.
 package boto3
 
 import (
@@ -30,13 +31,9 @@ func TestChecksPass(t *testing.T) {
 				cmd := exec.CommandContext(t.Context(), python, "-B", script)
 				cmd.Env = p.DevEnvironment(t.TempDir())
 				out, err := cmd.CombinedOutput()
-				text := string(out)
-				t.Log(text)
+				t.Logf("%s", out)
 				if err != nil {
 					t.Errorf("the checks failed: %v", err)
-				}
-				if python == debian && !strings.Contains(text, "protocol query") {
-					t.Error("Debian's boto3 no longer speaks the Query protocol: find another client that does")
 				}
 			})
 		}
@@ -59,7 +56,7 @@ func interpreters(t *testing.T) []string {
 	}
 	other, err := exec.LookPath("python3")
 	if v := version(other); err != nil || v == "" || v == own {
-		t.Log("no other boto3 on this machine: only the Query protocol is checked")
+		t.Log("no other boto3 on this machine: only the protocol of Debian's is checked")
 		return []string{debian}
 	}
 	return []string{debian, other}

@@ -1,7 +1,7 @@
 //go:build e2e
 
-// Package celery runs Debian's Celery, whose SQS transport speaks the Query
-// protocol with pycurl and with boto3, against mnq.
+// Package celery runs Debian's Celery, whose SQS transport uses pycurl and boto3,
+// against mnq.
 package celery
 
 import (
