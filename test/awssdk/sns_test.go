@@ -368,6 +368,39 @@ func TestPermissionsOfSNS(t *testing.T) {
 	}
 }
 
+// TestEndpointsThatAreRefused subscribes what is not offered, and what leads into the
+// operator's network.
+func TestEndpointsThatAreRefused(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	c, ctx := mnqtest.SNS(f.p.URL, f.keys), t.Context()
+	topic, err := c.CreateTopic(ctx, &sns.CreateTopicInput{Name: aws.String("t")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range []struct{ protocol, endpoint, code string }{
+		{"sms", "+15551234567", "InvalidParameter"},
+		{"email", "a@example.com", "InvalidParameter"},
+		{"firehose", "arn:aws:firehose:x:y:deliverystream/z", "InvalidParameter"},
+		{"application", "arn:aws:sns:fr-par:x:endpoint/APNS/a/b", "InvalidParameter"},
+		{"carrier-pigeon", "x", "InvalidParameter"},
+		{"http", "https://example.com/", "InvalidParameter"},
+		{"https", "no URL", "InvalidParameter"},
+		{"http", "http://127.0.0.1:8080/", "AuthorizationError"},
+		{"lambda", "http://169.254.169.254/latest/meta-data", "AuthorizationError"},
+		{"http", f.p.URL, "AuthorizationError"},
+	} {
+		_, err := c.Subscribe(ctx, &sns.SubscribeInput{TopicArn: topic.TopicArn, Protocol: &e.protocol, Endpoint: &e.endpoint})
+		if bad := mnqtest.WantCode(err, e.code); bad != nil {
+			t.Errorf("%s %s: %v", e.protocol, e.endpoint, bad)
+		}
+	}
+	listed, err := c.ListSubscriptions(ctx, &sns.ListSubscriptionsInput{})
+	if err != nil || len(listed.Subscriptions) != 0 {
+		t.Errorf("%+v %v", listed, err)
+	}
+}
+
 // TestFIFOTopic publishes to a FIFO queue through a FIFO topic.
 func TestFIFOTopic(t *testing.T) {
 	t.Parallel()
