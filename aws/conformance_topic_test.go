@@ -1,6 +1,9 @@
 package aws
 
 import (
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -28,6 +31,7 @@ var topicScenarios = []struct {
 	{"PublishesAreChecked", publishes},
 	{"BatchesAreCheckedAsAWhole", publishBatches},
 	{"LinksNeedWhatTheyName", links},
+	{"CertificatesAreServed", certificates},
 	{"PermissionsAreNeeded", topicPermissions},
 	{"TagsAreKept", topicTags},
 }
@@ -388,6 +392,35 @@ func links(t *testing.T, i *installation, c *client) {
 		}
 	}
 	c.refused(t, "GetSubscriptionAttributes", &subscriptionInput{SubscriptionArn: subscribed}, "NotFound", "Subscription does not exist")
+}
+
+func certificates(t *testing.T, i *installation, c *client) {
+	topic, q := c.createTopic(t, "t"), c.queues()
+	url := q.create(t, "q", nil)
+	do[subscriptionOutput](t, c, "Subscribe", &subscribeInput{TopicArn: topic, Protocol: "sqs", Endpoint: q.arn("q")})
+	do[publishOutput](t, c, "Publish", &publishInput{TopicArn: topic, Message: "x"})
+	var notice struct{ SigningCertURL string }
+	if err := json.Unmarshal([]byte(q.receive(t, url, 30).Body), &notice); err != nil {
+		t.Fatal(err)
+	}
+	get := func(url string) *httptest.ResponseRecorder {
+		w := httptest.NewRecorder()
+		i.h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, url, nil))
+		return w
+	}
+	w := get(notice.SigningCertURL)
+	block, _ := pem.Decode(w.Body.Bytes())
+	if w.Code != http.StatusOK || block == nil || w.Header().Get("Content-Type") != "application/x-pem-file" {
+		t.Fatalf("%s: %d %v %s", notice.SigningCertURL, w.Code, w.Header(), w.Body)
+	}
+	if _, err := x509.ParseCertificate(block.Bytes); err != nil {
+		t.Error(err)
+	}
+	for _, name := range []string{"SimpleNotificationService-" + strings.Repeat("0", 32) + ".pem", "SimpleNotificationService-x.pem", "SimpleNotificationService-"} {
+		if w := get("http://mq.test/" + name); w.Code != http.StatusNotFound {
+			t.Errorf("%s: %d %s", name, w.Code, w.Body)
+		}
+	}
 }
 
 func topicPermissions(t *testing.T, i *installation, c *client) {

@@ -1,11 +1,15 @@
 """What a Python program sees of SNS through boto3: the exceptions, the texts, what
 is present and what is left out. MNQ_URL says where the server is."""
 
+import http.server
 import json
 import os
+import queue
+import threading
 import unittest
 import uuid
 from urllib.error import HTTPError
+from urllib.parse import parse_qs, urlsplit
 from urllib.request import Request, urlopen
 
 import boto3
@@ -389,10 +393,75 @@ class Publishing(Case):
         self.assertEqual(self.bodies(url, 1)[0]["Attributes"]["AWSTraceHeader"], trace)
 
 
+class Receiver(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.server.got.put((dict(self.headers), json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
 class Webhooks(Case):
+    def setUp(self):
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+        self.server.got = queue.Queue()
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.addCleanup(self.server.server_close)
+        self.addCleanup(self.server.shutdown)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
+
+    def got(self, kind):
+        headers, body = self.server.got.get(timeout=30)
+        self.assertEqual((headers["x-amz-sns-message-type"], body["Type"]), (kind, kind))
+        return body
+
     def visit(self, url):
         with urlopen(url, timeout=30) as answer:
             return answer.read().decode()
+
+    def test_confirmed_by_the_link(self):
+        topic = self.topic()
+        self.assertEqual(sns.subscribe(TopicArn=topic, Protocol="http", Endpoint=self.url)["SubscriptionArn"], "pending confirmation")
+        self.assertEqual(sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"][0]["SubscriptionArn"], "PendingConfirmation")
+        body = self.got("SubscriptionConfirmation")
+        parameters = parse_qs(urlsplit(body["SubscribeURL"]).query)
+        self.assertEqual((parameters["TopicArn"], parameters["Token"]), ([topic], [body["Token"]]))
+        answer = self.visit(body["SubscribeURL"])
+        self.assertIn("<ConfirmSubscriptionResult><SubscriptionArn>" + topic + ":", answer)
+        arn = sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"][0]["SubscriptionArn"]
+        self.assertEqual(sns.get_subscription_attributes(SubscriptionArn=arn)["Attributes"]["ConfirmationWasAuthenticated"], "false")
+        sns.publish(TopicArn=topic, Message="x")
+        note = self.got("Notification")
+        self.assertEqual(note["Message"], "x")
+        self.assertIn("-----BEGIN CERTIFICATE-----", self.visit(note["SigningCertURL"]))
+        self.visit(note["UnsubscribeURL"])
+        self.assertEqual(sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"], [])
+        self.got("UnsubscribeConfirmation")
+
+    def test_confirmed_by_a_signed_call(self):
+        topic = self.topic()
+        arn = self.subscribe(topic, self.url, "http")
+        token = self.got("SubscriptionConfirmation")["Token"]
+        self.says("Invalid token", sns.confirm_subscription, TopicArn=topic, Token="abc")
+        other = client(aws_access_key_id=str(uuid.uuid4().int)[:12], aws_secret_access_key="test")
+        theirs = other.create_topic(Name=topic.rsplit(":", 1)[1])["TopicArn"]
+        self.says("Invalid parameter: Token", other.confirm_subscription, TopicArn=theirs, Token=token)
+        self.refused("AuthorizationError", other.confirm_subscription, status=403, TopicArn=topic, Token=token)
+        self.says("Invalid parameter: Token", sns.confirm_subscription, TopicArn=self.topic(), Token=token)
+        self.assertEqual(sns.get_topic_attributes(TopicArn=topic)["Attributes"]["SubscriptionsPending"], "1")
+        for _ in range(2):
+            confirmed = sns.confirm_subscription(TopicArn=topic, Token=token, AuthenticateOnUnsubscribe="true")
+            self.assertEqual(confirmed["SubscriptionArn"], arn)
+        self.assertEqual(sns.get_subscription_attributes(SubscriptionArn=arn)["Attributes"]["ConfirmationWasAuthenticated"], "true")
+        sns.publish(TopicArn=topic, Message="x")
+        with self.assertRaises(HTTPError) as caught:
+            self.visit(self.got("Notification")["UnsubscribeURL"])
+        self.assertEqual(caught.exception.code, 403)
+        self.assertIn("<Code>AuthorizationError</Code>", caught.exception.read().decode())
+        sns.unsubscribe(SubscriptionArn=arn)
 
     def test_links_that_lead_nowhere(self):
         topic = self.topic()
