@@ -15,10 +15,10 @@ import (
 // The bounds of writing queues directly. What a queue does not take in time goes to the
 // subscription's own deliveries.
 const (
-	maxDirect   = 4096            // messages on their way into queues, of one process
-	minPatience = time.Second     // how long one queue may take for a batch…
+	maxDirect   = 2048            // messages on their way into queues, of one process
+	minPatience = 2 * time.Second // how long one queue may take for a batch…
 	maxPatience = wire.Timeout    // …and how long when all are slow
-	minTrouble  = 2 * time.Second // how long a queue is left alone that took too long
+	minTrouble  = 5 * time.Second // how long a queue is left alone that took too long
 	maxTrouble  = time.Minute
 )
 
