@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/openmnq/mnq"
+	"github.com/openmnq/mnq/queue"
 )
 
 // TestTableMatchesTheSDK holds names and members of every operation to those of
@@ -341,7 +342,7 @@ func TestNumbers(t *testing.T) {
 		"": false, "x": false, "1e127": false, "1e-129": false, "1e999999999": false, strings.Repeat("9", 39): false,
 		"0x10": false, "Inf": false, "NaN": false, "1_0": false, "1e": false, "--1": false, ".": false,
 	} {
-		if validNumber(s) != want {
+		if queue.ValidNumber(s) != want {
 			t.Errorf("%q: %v", s, !want)
 		}
 	}
@@ -415,7 +416,7 @@ func FuzzQueryCodec(f *testing.F) {
 }
 
 // xmlText reports whether XML can hold s as it is.
-func xmlText(s string) bool { return validText(s) && !strings.Contains(s, "\r") }
+func xmlText(s string) bool { return queue.ValidText(s) && !strings.Contains(s, "\r") }
 
 func FuzzJSONCodec(f *testing.F) {
 	f.Add(`{"QueueUrl":"u","MessageBody":"\ud83d\ude00","DelaySeconds":"5"}`)

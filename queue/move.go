@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -205,6 +206,14 @@ func (s *Service) Moves(ns mnq.Namespace, source string, limit int) ([]Move, err
 	}
 	list := s.tasks.list(q.taskKey())
 	return list[:min(len(list), limit)], nil
+}
+
+// AllMoves returns the tasks of a namespace, the newest first: of each source at most
+// ten.
+func (s *Service) AllMoves(ns mnq.Namespace) []Move {
+	all := s.tasks.of(ns.ID)
+	slices.SortFunc(all, func(a, b Move) int { return cmp.Or(b.Started.Compare(a.Started), cmp.Compare(a.ID, b.ID)) })
+	return all
 }
 
 func noResource(msg string) error {

@@ -5,8 +5,10 @@ package queue
 
 import (
 	"context"
+	"maps"
 	"strconv"
 	"sync/atomic"
+	"time"
 
 	"github.com/openmnq/mnq"
 )
@@ -42,6 +44,13 @@ func (q *Queue) Name() string { return q.name }
 // arn:{partition}:sqs:{region}:{account}:{name}.
 func (q *Queue) ARN(ns mnq.Namespace) string {
 	return "arn:" + q.svc.cfg.Partition + ":sqs:" + ns.Region + ":" + ns.Account() + ":" + q.name
+}
+
+// Settings returns the attributes that can be set and have a value, and when the
+// queue was made and last changed, all from memory.
+func (q *Queue) Settings() (attributes map[string]string, created, modified time.Time) {
+	r := q.record.Load()
+	return maps.Clone(map[string]string(r.Settings)), r.Created, r.Modified
 }
 
 // MaxMessageSize is the largest message the queue takes now, in bytes.

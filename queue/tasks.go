@@ -131,6 +131,18 @@ func (t *tasks) list(k string) []Move {
 	return slices.Clone(t.known[k].moves)
 }
 
+// of lists the tasks of a namespace.
+func (t *tasks) of(namespaceID string) (all []Move) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for k, l := range t.known {
+		if ns, _, _ := splitKey(k); ns == namespaceID {
+			all = append(all, l.moves...)
+		}
+	}
+	return all
+}
+
 // cancelled reports whether the task has been asked to end.
 func (t *tasks) cancelled(k, id string) bool {
 	t.mu.Lock()

@@ -25,16 +25,21 @@ import (
 	"github.com/openmnq/mnq/internal/service"
 	"github.com/openmnq/mnq/queue"
 	"github.com/openmnq/mnq/tenant"
+	"github.com/openmnq/mnq/topic"
 )
 
 // maxBody is the largest request body in bytes. The largest legitimate one is a
-// credential with a name of 500 characters.
-const maxBody = 64 << 10
+// credential with a name of 500 characters; calls that carry messages say so.
+const (
+	maxBody     = 64 << 10
+	maxSendBody = 4 << 20
+)
 
 // Config is what an API needs. Every field is required unless it says otherwise.
 type Config struct {
 	Directory *tenant.Directory
 	Queues    *queue.Service
+	Topics    *topic.Service
 
 	// Region is the only region this installation answers for, such as "fr-par".
 	Region string
@@ -57,6 +62,7 @@ type Config struct {
 type API struct {
 	dir     *tenant.Directory
 	queues  *queue.Service
+	topics  *topic.Service
 	region  string
 	natsURL func() string
 	httpURL func() string
@@ -86,8 +92,8 @@ func (c *Config) validate() error {
 	switch {
 	case c.Directory == nil:
 		return bad("directory", "is needed")
-	case c.Queues == nil:
-		return bad("queues", "is needed")
+	case c.Queues == nil || c.Topics == nil:
+		return bad("queues", "and topics are needed")
 	case c.Region == "":
 		return bad("region", "must not be empty")
 	case c.NATSEndpoint == nil || c.PublicURL == nil:
@@ -107,7 +113,7 @@ func New(cfg Config) (*API, error) {
 
 func build(cfg Config) *API {
 	a := &API{
-		dir: cfg.Directory, queues: cfg.Queues, region: cfg.Region, natsURL: cfg.NATSEndpoint, httpURL: cfg.PublicURL,
+		dir: cfg.Directory, queues: cfg.Queues, topics: cfg.Topics, region: cfg.Region, natsURL: cfg.NATSEndpoint, httpURL: cfg.PublicURL,
 		log: cfg.Log, mux: http.NewServeMux(),
 	}
 	if a.log == nil {
@@ -124,7 +130,11 @@ func build(cfg Config) *API {
 	a.registerAWS()
 	a.registerOwn()
 	a.registerQueues()
+	a.registerQueueChanges()
 	a.registerMessages()
+	a.registerSends()
+	a.registerTasks()
+	a.registerTopics()
 	a.spec = sync.OnceValue(func() []byte { return openAPI(a.huma.OpenAPI()) })
 	a.mux.HandleFunc("GET /openapi.json", a.serveSpec)
 	registerDocs(a.mux)
@@ -292,6 +302,7 @@ type operation struct {
 	noun   string // what the call is about, in the words of the error bodies
 	action string // what it does to the noun; empty: it only reads
 	admin  bool   // only for keys that see all projects
+	large  bool   // it carries messages
 }
 
 // bases are the path prefixes of the groups.
@@ -349,6 +360,10 @@ func run[O any](ctx context.Context, a *API, op operation, f func(mnq.Identity) 
 }
 
 func (a *API) describe(op operation, status int) huma.Operation {
+	body := int64(maxBody + 1)
+	if op.large {
+		body = maxSendBody
+	}
 	group, _, _ := strings.Cut(op.id, ".")
 	path := bases[group] + op.path
 	a.ops = append(a.ops, Operation{
@@ -357,7 +372,7 @@ func (a *API) describe(op operation, status int) huma.Operation {
 	})
 	return huma.Operation{
 		OperationID: op.id, Method: op.method, Path: path, Summary: op.summary, Tags: []string{group},
-		DefaultStatus: status, MaxBodyBytes: maxBody + 1,
+		DefaultStatus: status, MaxBodyBytes: body,
 		Responses: map[string]*huma.Response{"default": {
 			Description: "the request failed; type says how",
 			Content:     map[string]*huma.MediaType{"application/json": {Schema: problemSchema(a.huma)}},

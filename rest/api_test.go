@@ -22,6 +22,7 @@ import (
 	"github.com/openmnq/mnq/node"
 	"github.com/openmnq/mnq/queue"
 	"github.com/openmnq/mnq/tenant"
+	"github.com/openmnq/mnq/topic"
 )
 
 // shared is the directory all tests of the package use, with its queues; each works
@@ -29,6 +30,7 @@ import (
 var (
 	shared       *tenant.Directory
 	sharedQueues *queue.Service
+	sharedTopics *topic.Service
 )
 
 func TestMain(m *testing.M) { os.Exit(runTests(m)) }
@@ -62,9 +64,22 @@ func runTests(m *testing.M) int {
 	if err != nil {
 		panic(err)
 	}
+	sharedTopics, err = topic.New(topic.Config{
+		Connect: shared.Connect, Control: n.Control(), Queues: sharedQueues, Namespace: shared.Namespace, Key: [32]byte{1},
+		PublicURL: func() string { return "http://mnq.test:9324" },
+	})
+	if err == nil {
+		err = sharedTopics.Start(ctx)
+	}
+	if err != nil {
+		panic(err)
+	}
 	code := m.Run()
 	stop, cancelStop := context.WithTimeout(context.Background(), time.Minute)
 	defer cancelStop()
+	if err := sharedTopics.Stop(stop); err != nil {
+		panic(err)
+	}
 	if err := sharedQueues.Stop(stop); err != nil {
 		panic(err)
 	}
@@ -112,7 +127,7 @@ func setup(t testing.TB) *bundle {
 	b := &bundle{t: t, logged: &bytes.Buffer{}}
 	var err error
 	b.api, err = New(Config{
-		Directory: shared, Queues: sharedQueues, Region: "fr-par",
+		Directory: shared, Queues: sharedQueues, Topics: sharedTopics, Region: "fr-par",
 		NATSEndpoint: func() string { return "nats://nats.test:4222" },
 		PublicURL:    func() string { return "http://mnq.test:9324" },
 		Log:          slog.New(slog.NewTextHandler(b.logged, nil)),

@@ -51,6 +51,20 @@ func TestForeignResourcesDoNotExist(t *testing.T) {
 		{"GET", own + "/api-keys/ID", "", b.access, "SCWXXXXXXXXXXXXXXXXX"},
 		{"GET", own + "/namespaces/ID/quota", "", nats, unknownID},
 		{"GET", own + "/namespaces/ID/quota", "", "project-" + b.project, "project-" + unknownUUID},
+		{"GET", own + "/namespaces/ID/queues", "", aws, unknownID},
+		{"POST", own + "/namespaces/ID/queues", `{"name":"q"}`, aws, unknownID},
+		{"DELETE", own + "/namespaces/ID/queues/q", "", aws, unknownID},
+		{"POST", own + "/namespaces/ID/queues/q/messages", `{"messages":[{"body":"b"}]}`, aws, unknownID},
+		{"POST", own + "/namespaces/ID/queues/q/receive", "{}", aws, unknownID},
+		{"POST", own + "/namespaces/ID/queues/q/purge", "", aws, unknownID},
+		{"POST", own + "/namespaces/ID/queues/q/redrive", "{}", aws, unknownID},
+		{"GET", own + "/namespaces/ID/tasks", "", aws, unknownID},
+		{"POST", own + "/namespaces/ID/tasks/" + unknownUUID + "/cancel", "", aws, unknownID},
+		{"GET", own + "/namespaces/ID/topics", "", aws, unknownID},
+		{"POST", own + "/namespaces/ID/topics", `{"name":"t"}`, aws, unknownID},
+		{"DELETE", own + "/namespaces/ID/topics/t", "", aws, unknownID},
+		{"POST", own + "/namespaces/ID/topics/t/publish", `{"message":"m"}`, aws, unknownID},
+		{"POST", own + "/namespaces/ID/topics/t/subscriptions", `{"protocol":"sqs","endpoint":"q"}`, aws, unknownID},
 		{"GET", "/iam/v1alpha1/api-keys/ID", "", b.access, "SCWXXXXXXXXXXXXXXXXX"},
 	} {
 		try := func(id string) (int, string) {
@@ -90,6 +104,15 @@ func TestReadOnlyKeysChangeNothing(t *testing.T) {
 		"/nats-credentials": `{"nats_account_id":"` + unknownID + `","name":"n"}`,
 		"/projects":         `{"name":"n"}`,
 		"/api-keys":         `{"name":"n"}`,
+		"/queues":           `{"name":"n"}`,
+		"/q":                `{}`,
+		"/messages":         `{"messages":[{"body":"b"}]}`,
+		"/delete":           `{"receipt_handles":["h"]}`,
+		"/receive":          `{}`,
+		"/redrive":          `{}`,
+		"/topics":           `{"name":"n"}`,
+		"/publish":          `{"message":"m"}`,
+		"/subscriptions":    `{"protocol":"sqs","endpoint":"q"}`,
 	}
 	tried := 0
 	for _, op := range Operations() {
@@ -99,7 +122,8 @@ func TestReadOnlyKeysChangeNothing(t *testing.T) {
 		tried++
 		path := strings.NewReplacer("{region}", "fr-par", "{namespace_id}", unknownID, "{nats_account_id}", unknownID,
 			"{credential_id}", unknownUUID, "{nats_credentials_id}", unknownUUID, "{credentials_id}", unknownUUID,
-			"{project_id}", unknownUUID, "{access_key}", "SCWXXXXXXXXXXXXXXXXX").Replace(op.Path)
+			"{project_id}", unknownUUID, "{access_key}", "SCWXXXXXXXXXXXXXXXXX",
+			"{queue_name}", "q", "{topic_name}", "t", "{task_id}", unknownUUID, "{subscription_id}", unknownUUID).Replace(op.Path)
 		body := bodies[path[strings.LastIndex(path, "/"):]]
 		if body == "" && (op.Method == http.MethodPost || op.Method == http.MethodPatch) {
 			body = `{"project_id":"` + b.project + `","name":"n"}`
@@ -114,7 +138,7 @@ func TestReadOnlyKeysChangeNothing(t *testing.T) {
 			}
 		}
 	}
-	if tried != 6+5+2*5+5 {
+	if tried != 6+5+2*5+5+9+5 {
 		t.Errorf("%d operations write", tried)
 	}
 	b.wantProblem(b.send(b.reader, "POST", alpha+"/namespaces", bodies["/namespaces"]), 403, refused("create", "namespace"))

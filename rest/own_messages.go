@@ -18,20 +18,15 @@ type attributeOnWire struct {
 	BinaryValue []byte  `json:"binary_value,omitempty" doc:"in base64"`
 }
 
-// messageOnWire is a message that was looked at.
-type messageOnWire struct {
-	ID         string                     `json:"id"`
-	Body       string                     `json:"body"`
-	BodyMD5    string                     `json:"body_md5"`
-	Attributes map[string]attributeOnWire `json:"attributes"`
-
-	Sequence        uint64          `json:"sequence" doc:"its place in the queue; 0 in the tail of a standard queue"`
-	State           queue.PeekState `json:"state" enum:"visible,in_flight,delayed,unknown" doc:"unknown: was received by a process that has ended, and may be hidden still"`
-	Until           *time.Time      `json:"until" doc:"when in_flight or delayed ends; null for other states and when it is not known"`
-	SentAt          *time.Time      `json:"sent_at"`
-	StoredAt        *time.Time      `json:"stored_at" doc:"when it got its place: later than sent_at after a delay or a move"`
-	ReceiveCount    *int            `json:"receive_count" doc:"null when nobody knows any more"`
-	FirstReceivedAt *time.Time      `json:"first_received_at"`
+// Message is what a message is, however it was come by.
+type Message struct {
+	ID              string                     `json:"id"`
+	Body            string                     `json:"body"`
+	BodyMD5         string                     `json:"body_md5"`
+	Attributes      map[string]attributeOnWire `json:"attributes"`
+	SentAt          *time.Time                 `json:"sent_at"`
+	ReceiveCount    *int                       `json:"receive_count" doc:"null when nobody knows any more"`
+	FirstReceivedAt *time.Time                 `json:"first_received_at"`
 
 	SenderID         string `json:"sender_id,omitempty"`
 	GroupID          string `json:"group_id,omitempty"`
@@ -39,6 +34,16 @@ type messageOnWire struct {
 	SequenceNumber   string `json:"sequence_number,omitempty" doc:"FIFO queues only"`
 	DeadLetterSource string `json:"dead_letter_source,omitempty" doc:"ARN of the queue it was moved from"`
 	TraceHeader      string `json:"trace_header,omitempty"`
+}
+
+// messageOnWire is a message that was looked at.
+type messageOnWire struct {
+	Message
+
+	Sequence uint64          `json:"sequence" doc:"its place in the queue; 0 in the tail of a standard queue"`
+	State    queue.PeekState `json:"state" enum:"visible,in_flight,delayed,unknown" doc:"unknown: was received by a process that has ended, and may be hidden still"`
+	Until    *time.Time      `json:"until" doc:"when in_flight or delayed ends; null for other states and when it is not known"`
+	StoredAt *time.Time      `json:"stored_at" doc:"when it got its place: later than sent_at after a delay or a move"`
 }
 
 type messageList struct {
@@ -134,10 +139,9 @@ func (a *API) peekMessage(ctx context.Context, who mnq.Identity, in *peekOneInpu
 	return messageWire(m), as(err, "message", strconv.FormatUint(in.Sequence, 10))
 }
 
-func messageWire(m queue.Peeked) messageOnWire {
-	out := messageOnWire{
-		ID: m.ID, Body: m.Body, BodyMD5: m.BodyMD5, Attributes: attributesWire(m.Attributes),
-		Sequence: m.Sequence, State: m.State, Until: stamp(m.Until), SentAt: stamp(m.SentAt), StoredAt: stamp(m.StoredAt),
+func messageFields(m queue.Message) Message {
+	out := Message{
+		ID: m.ID, Body: m.Body, BodyMD5: m.BodyMD5, Attributes: attributesWire(m.Attributes), SentAt: stamp(m.SentAt),
 		FirstReceivedAt: stamp(m.FirstReceived), SenderID: m.SenderID, GroupID: m.GroupID, DeduplicationID: m.DedupID,
 		SequenceNumber: m.SequenceNumber, DeadLetterSource: m.DeadLetterSource, TraceHeader: m.TraceHeader,
 	}
@@ -145,6 +149,12 @@ func messageWire(m queue.Peeked) messageOnWire {
 		out.ReceiveCount = &m.ReceiveCount
 	}
 	return out
+}
+
+func messageWire(m queue.Peeked) messageOnWire {
+	return messageOnWire{
+		Message: messageFields(m.Message), Sequence: m.Sequence, State: m.State, Until: stamp(m.Until), StoredAt: stamp(m.StoredAt),
+	}
 }
 
 func attributesWire(list []queue.Attribute) map[string]attributeOnWire {

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"maps"
 	"math"
 	"net/http"
 	"time"
@@ -22,6 +23,12 @@ type queueOnWire struct {
 	Delayed   int64      `json:"delayed" doc:"messages that cannot be received yet"`
 	OldestAt  *time.Time `json:"oldest_at" doc:"when the oldest message that is still here was sent; null when there is none"`
 	OldestAge float64    `json:"oldest_age_seconds" doc:"the same as an age; 0 when there is none"`
+
+	Attributes        map[string]string `json:"attributes" doc:"those that can be set, as SQS names them"`
+	Tags              map[string]string `json:"tags"`
+	DeadLetterSources []string          `json:"dead_letter_sources" nullable:"false" doc:"names of queues whose dead letters come here, at most 100"`
+	CreatedAt         *time.Time        `json:"created_at"`
+	UpdatedAt         *time.Time        `json:"updated_at"`
 }
 
 type queueList struct {
@@ -84,12 +91,7 @@ func (a *API) listQueues(ctx context.Context, who mnq.Identity, in *listQueuesIn
 	return out, nil
 }
 
-type queueInput struct {
-	NamespaceID string `path:"namespace_id" maxLength:"64"`
-	QueueName   string `path:"queue_name" maxLength:"80"`
-}
-
-func (a *API) getQueue(ctx context.Context, who mnq.Identity, in *queueInput) (queueOnWire, error) {
+func (a *API) getQueue(ctx context.Context, who mnq.Identity, in *QueuePath) (queueOnWire, error) {
 	ns, err := a.anyNamespace(who, in.NamespaceID)
 	if err != nil {
 		return queueOnWire{}, err
@@ -97,6 +99,9 @@ func (a *API) getQueue(ctx context.Context, who mnq.Identity, in *queueInput) (q
 	q, err := a.queueWire(ctx, ns, in.QueueName)
 	return q, as(err, "queue", in.QueueName)
 }
+
+// maxSources is how many dead-letter sources of a queue are named.
+const maxSources = 100
 
 func (a *API) queueWire(ctx context.Context, ns mnq.Namespace, name string) (queueOnWire, error) {
 	q, err := a.queues.Queue(ns, name)
@@ -107,8 +112,15 @@ func (a *API) queueWire(ctx context.Context, ns mnq.Namespace, name string) (que
 	if err != nil {
 		return queueOnWire{}, err
 	}
+	attributes, created, modified := q.Settings()
+	sources, _ := q.DeadLetterSources("", maxSources)
 	out := queueOnWire{
+		Attributes: attributes, Tags: maps.Clone(q.Tags()), DeadLetterSources: append([]string{}, sources...),
+		CreatedAt: stamp(created), UpdatedAt: stamp(modified),
 		Name: q.Name(), ARN: q.ARN(ns), FIFO: q.FIFO(), Visible: c.Visible, InFlight: c.InFlight, Delayed: c.Delayed, OldestAt: stamp(c.Oldest),
+	}
+	if out.Tags == nil {
+		out.Tags = map[string]string{}
 	}
 	if !c.Oldest.IsZero() {
 		out.OldestAge = max(0, time.Since(c.Oldest).Round(time.Millisecond).Seconds())

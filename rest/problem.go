@@ -153,7 +153,7 @@ func problemOf(e *mnq.Error, op operation) *problem {
 	case mnq.Conflict:
 		return &problem{
 			status: http.StatusConflict, Type: "transient_state", Message: "resource is in a transient state",
-			Resource: op.noun, ResourceID: e.Resource, CurrentState: "updating",
+			Resource: op.noun, ResourceID: e.Resource, CurrentState: "updating", HelpMessage: e.Msg,
 		}
 	case mnq.QuotaExceeded:
 		d := detail{Resource: op.noun}

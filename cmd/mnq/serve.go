@@ -212,7 +212,7 @@ func (s *server) openFrontDoors(ctx context.Context) error {
 		return err
 	}
 	control, err := rest.New(rest.Config{
-		Directory: s.directory, Queues: s.queues, Region: s.cfg.Region, NATSEndpoint: s.publicNATS, PublicURL: s.publicHTTP,
+		Directory: s.directory, Queues: s.queues, Topics: s.topics, Region: s.cfg.Region, NATSEndpoint: s.publicNATS, PublicURL: s.publicHTTP,
 		Log: s.log, Version: service.ReadBuild().Version,
 	})
 	if err != nil {
