@@ -142,7 +142,7 @@ func (q *Queue) ChangeVisibility(ctx context.Context, changes []Visibility) []er
 		// The consumer confirms a NAK of a message that is gone just the same, so
 		// the stream is asked too. Both go out together, in this order.
 		reqs = append(reqs,
-			request{subject: q.ackSubject(receipts[i]), data: nak(c.Timeout)},
+			q.hide(w, receipts[i], c.Timeout),
 			request{subject: "$JS.API.DIRECT.GET.q_" + q.id, data: []byte(`{"seq":` + strconv.FormatUint(receipts[i].stream, 10) + `}`)},
 		)
 		index = append(index, i)
@@ -188,20 +188,22 @@ func (q *Queue) openHandles(ctx context.Context, handles []string) (errs []error
 	return errs, receipts, w
 }
 
-// left notes that a message is gone, wherever it was handed out.
+// left notes that a message is gone, wherever it was handed out. When this process
+// did not have it hidden, another one may.
 func (q *Queue) left(r receipt) {
-	q.flight.forget(r.stream)
-	if r.holder != q.svc.ledger.me {
+	if was := q.flight.forget(r.stream); !was || r.holder != q.svc.ledger.me {
 		q.svc.ledger.tell(q, r, time.Time{})
 	}
 	q.svc.ledger.change()
 }
 
-// rehidden notes a new deadline of a message, wherever it was handed out.
+// rehidden notes a new deadline of a message, which from now on is with the process
+// that the handle is from.
 func (q *Queue) rehidden(r receipt, until time.Time) {
-	if r.holder == q.svc.ledger.me {
-		q.flight.move(r.stream, until)
-	} else {
+	if r.holder != q.svc.ledger.me {
+		q.flight.move(r.stream, time.Time{})
+		q.svc.ledger.tell(q, r, until)
+	} else if was := q.flight.move(r.stream, until); !was {
 		q.svc.ledger.tell(q, r, until)
 	}
 	q.svc.ledger.change()

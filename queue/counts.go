@@ -46,9 +46,9 @@ func (q *Queue) Counts(ctx context.Context) (Counts, error) {
 		waiting += int64(c.CachedInfo().NumPending) //nolint:gosec // counts of messages
 		unacked += int64(c.CachedInfo().NumAckPending)
 	}
-	now := time.Now()
-	hidden := q.flight.hiddenNow(now) + q.svc.ledger.elsewhere(q.id, now)
-	return counts(s.CachedInfo().State, waiting, unacked, hidden), nil
+	now, st := time.Now(), s.CachedInfo().State
+	hidden := q.flight.hiddenNow(now, st.FirstSeq) + q.svc.ledger.elsewhere(q.id, now, st.FirstSeq)
+	return counts(st, waiting, unacked, hidden), nil
 }
 
 // counts derives the numbers from what the server reports: messages not delivered

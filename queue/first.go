@@ -57,7 +57,7 @@ func (q *Queue) learnFirst(ctx context.Context, taken []delivery) {
 	if len(seqs) == 0 {
 		return
 	}
-	holders := q.svc.ledger.holders()
+	holders, _ := q.svc.ledger.holders()
 	if len(holders) == 0 {
 		return
 	}
@@ -105,15 +105,18 @@ func (l *ledger) asked(m *nats.Msg) {
 // maxHolders bounds how many other processes are asked.
 const maxHolders = 32
 
-// holders names other processes that have handed out messages lately.
-func (l *ledger) holders() (names []string) {
+// holders names other processes that have handed out messages lately: those that
+// may still run, at most maxHolders, and those that are known to have ended.
+func (l *ledger) holders() (running, ended []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for name := range l.others {
-		if len(names) == maxHolders {
-			break
+		switch {
+		case l.ended[name]:
+			ended = append(ended, name)
+		case len(running) < maxHolders:
+			running = append(running, name)
 		}
-		names = append(names, name)
 	}
-	return names
+	return running, ended
 }

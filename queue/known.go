@@ -16,7 +16,7 @@ const knownSubject = "mnq.known." // and the holder's name
 // receivedMessage is what a process knows of a message that it has handed out. The
 // zero value is nothing.
 type receivedMessage struct {
-	Count int   `json:"c"` // how often receivers have seen it
+	Count int   `json:"c"` // how often receivers have seen it; 0: not known
 	First int64 `json:"f"` // Unix milliseconds; 0: not known
 	Until int64 `json:"u"` // it is hidden till then, Unix milliseconds
 }
@@ -27,6 +27,12 @@ type knowledge struct {
 	// hidesMore says that a process which does not answer has messages of the queue
 	// hidden, nobody knows which.
 	hidesMore bool
+}
+
+func (k *knowledge) add(of map[uint64]receivedMessage) {
+	for seq, r := range of {
+		k.of[seq] = k.of[seq].and(r)
+	}
 }
 
 // known returns what this process knows of those messages.
@@ -56,7 +62,15 @@ func (q *Queue) whoKnows(ctx context.Context, seqs []uint64, now time.Time) know
 		return knowledge{}
 	}
 	k := knowledge{of: q.flight.known(seqs)}
-	holders := q.svc.ledger.holders()
+	written := func(h string) {
+		of, more := q.svc.ledger.written(h, q.id, seqs, now)
+		k.add(of)
+		k.hidesMore = k.hidesMore || more
+	}
+	holders, ended := q.svc.ledger.holders()
+	for _, h := range ended {
+		written(h)
+	}
 	question, err := json.Marshal(firstQuestion{q.id, seqs})
 	if err != nil || len(holders) == 0 {
 		return k
@@ -75,12 +89,10 @@ func (q *Queue) whoKnows(ctx context.Context, seqs []uint64, now time.Time) know
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
-				k.hidesMore = k.hidesMore || q.svc.ledger.hides(h, q.id, now)
+				written(h)
 				return
 			}
-			for seq, r := range theirs {
-				k.of[seq] = k.of[seq].and(r)
-			}
+			k.add(theirs)
 		})
 	}
 	asked.Wait()
@@ -90,7 +102,7 @@ func (q *Queue) whoKnows(ctx context.Context, seqs []uint64, now time.Time) know
 // and joins what two processes know of a message: the count is that of its last
 // receive, wherever that was.
 func (r receivedMessage) and(o receivedMessage) receivedMessage {
-	if o.Count > r.Count {
+	if o.Count > r.Count || o.Count == r.Count && o.Until > r.Until {
 		r.Count, r.Until = o.Count, o.Until
 	}
 	if r.First == 0 || o.First > 0 && o.First < r.First {
@@ -114,9 +126,20 @@ func (l *ledger) askedKnown(m *nats.Msg) {
 	}
 }
 
-// hides reports whether the process had messages of the queue hidden that still are.
-func (l *ledger) hides(holder, queueID string, now time.Time) bool {
+// written returns what the record of a process says about messages of the queue, and
+// whether it has others hidden that the record does not name.
+func (l *ledger) written(h, queueID string, seqs []uint64, now time.Time) (of map[uint64]receivedMessage, more bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.others[holder][queueID].after(now) > 0
+	a := l.others[h].queues[queueID]
+	if a == nil {
+		return nil, false
+	}
+	of = map[uint64]receivedMessage{}
+	for _, seq := range seqs {
+		if until, there := a.until[seq]; there && until > now.Unix() {
+			of[seq] = receivedMessage{Until: until * 1000}
+		}
+	}
+	return of, a.many != nil && a.hidden(now, 0) > 0
 }

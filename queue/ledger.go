@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -18,16 +19,19 @@ import (
 // hidden and which have become visible again. Each process knows the deadlines
 // that it gave out itself. The ledger is how processes tell each other, and their
 // successors: twice a second at most, and only when something changed, a process
-// writes how many messages become visible when; and when a receipt handle of one
-// process is used at another, that one is told.
+// writes a record of which messages become visible when. When a receipt handle of one
+// process is used at another, or one that is out of date, the others are told; and
+// when the process of the handle has ended, who used it corrects the record that was
+// left behind.
 
 const (
 	flightBucket  = "mnq_flight"
-	flightSubject = "mnq.flight." // and the holder's name
+	flightSubject = "mnq.flight." // and the holder's name, or all
+	everybody     = "all"
 	flightTTL     = MaxVisibility + time.Hour
 	flushEvery    = 500 * time.Millisecond
 	maxFlight     = 512 << 10 // bytes of one process's record; queues past it are left out
-	maxNotes      = 4096      // waiting for another process; more are dropped, and their counts are wrong until the deadline
+	maxNotes      = 4096      // not passed on yet; more are dropped, and their counts may be wrong until the deadline
 )
 
 // holder is a running process. Its number is new at each start.
@@ -35,12 +39,25 @@ type holder uint32
 
 func (h holder) String() string { return fmt.Sprintf("%08x", uint32(h)) }
 
-// note tells the holder of a message what another process did with it.
+// note tells what a process did with a message that another one may have hidden.
 type note struct {
-	Queue string `json:"q"`
-	Seq   uint64 `json:"s"`
-	Until int64  `json:"u"` // Unix milliseconds; 0: the message is gone
-	Was   int64  `json:"w"` // the deadline in the handle, Unix milliseconds
+	Holder holder `json:"h"` // whose handle was used: it has the message from now on
+	Queue  string `json:"q"`
+	Seq    uint64 `json:"s"`
+	Until  int64  `json:"u"` // Unix milliseconds; 0: the message is gone
+	Was    int64  `json:"w"` // the deadline in the handle, Unix milliseconds
+}
+
+// gossip is notes for everybody.
+type gossip struct {
+	From  holder `json:"from"` // its own copy comes back to it
+	Notes []note `json:"notes"`
+}
+
+// account is what another process has written about itself.
+type account struct {
+	revision uint64
+	queues   map[string]*away // by queue id
 }
 
 type ledger struct {
@@ -53,8 +70,9 @@ type ledger struct {
 
 	mu      sync.Mutex
 	changed bool
-	notes   map[holder][]note
-	others  map[string]map[string]deadlines // by holder and queue id
+	notes   []note
+	others  map[string]account // by holder
+	ended   map[string]bool    // of the others, as far as it is known
 }
 
 func newLedger(s *Service) *ledger {
@@ -62,7 +80,7 @@ func newLedger(s *Service) *ledger {
 	_, _ = rand.Read(b[:]) // never fails
 	return &ledger{
 		svc: s, me: holder(binary.BigEndian.Uint32(b[:])), wake: make(chan struct{}, 1),
-		notes: map[holder][]note{}, others: map[string]map[string]deadlines{},
+		others: map[string]account{}, ended: map[string]bool{},
 	}
 }
 
@@ -76,8 +94,11 @@ func (l *ledger) start(ctx context.Context) error {
 		return err
 	}
 	l.kv = kv
-	for subject, f := range map[string]nats.MsgHandler{flightSubject: l.told, firstSubject: l.asked, knownSubject: l.askedKnown} {
-		sub, err := l.svc.cfg.Control.Conn().Subscribe(subject+l.me.String(), f)
+	for subject, f := range map[string]nats.MsgHandler{
+		flightSubject + everybody: l.told, flightSubject + l.me.String(): l.alive,
+		firstSubject + l.me.String(): l.asked, knownSubject + l.me.String(): l.askedKnown,
+	} {
+		sub, err := l.svc.cfg.Control.Conn().Subscribe(subject, f)
 		if err != nil {
 			return err
 		}
@@ -88,9 +109,30 @@ func (l *ledger) start(ctx context.Context) error {
 	l.svc.done.Go(func() { keepWatching(l.svc, kv, loaded, l.learn) })
 	select {
 	case <-loaded:
+		l.svc.done.Go(func() { l.census(l.svc.run) })
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
+	}
+}
+
+// census finds out which of the processes that have left a record still run, and
+// forgets those that have ended and whose messages are all visible again.
+func (l *ledger) census(ctx context.Context) {
+	l.mu.Lock()
+	others := maps.Clone(l.others)
+	l.mu.Unlock()
+	for h, a := range others {
+		if !l.hasEnded(ctx, h) {
+			continue
+		}
+		hidden := int64(0)
+		for _, q := range a.queues {
+			hidden += q.hidden(time.Now(), 0)
+		}
+		if hidden == 0 {
+			_ = l.kv.Purge(ctx, h, jetstream.LastRevision(a.revision)) // else it goes with its time to live
+		}
 	}
 }
 
@@ -98,27 +140,30 @@ func (l *ledger) learn(e jetstream.KeyValueEntry) {
 	if e.Key() == l.me.String() {
 		return
 	}
-	var queues map[string]deadlines
-	if e.Operation() == jetstream.KeyValuePut {
-		if err := json.Unmarshal(e.Value(), &queues); err != nil {
-			return // counts are a hint
-		}
+	var queues map[string]*away
+	put := e.Operation() == jetstream.KeyValuePut
+	if put && json.Unmarshal(e.Value(), &queues) != nil {
+		return // counts are a hint
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if e.Operation() != jetstream.KeyValuePut {
+	switch {
+	case l.others[e.Key()].revision >= e.Revision():
+	case put:
+		l.others[e.Key()] = account{e.Revision(), queues} // also when nothing is hidden: it may know when messages were first received
+	default:
 		delete(l.others, e.Key())
-		return
+		delete(l.ended, e.Key())
 	}
-	l.others[e.Key()] = queues // also when nothing is hidden: it may know when messages were first received
 }
 
-// elsewhere counts the queue's messages that other processes have hidden.
-func (l *ledger) elsewhere(queueID string, now time.Time) (n int64) {
+// elsewhere counts the queue's messages from the sequence first on that other
+// processes have hidden.
+func (l *ledger) elsewhere(queueID string, now time.Time, first uint64) (n int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, queues := range l.others {
-		n += queues[queueID].after(now)
+	for _, a := range l.others {
+		n += a.queues[queueID].hidden(now, first)
 	}
 	return n
 }
@@ -134,16 +179,16 @@ func (l *ledger) change() {
 	}
 }
 
-// tell passes on what was done with a message that another process handed out.
+// tell passes on what was done with a message that another process may have hidden.
 // A zero until means that it is gone.
 func (l *ledger) tell(q *Queue, r receipt, until time.Time) {
-	n := note{Queue: q.id, Seq: r.stream, Was: r.expires.UnixMilli()}
+	n := note{Holder: r.holder, Queue: q.id, Seq: r.stream, Was: r.expires.UnixMilli()}
 	if !until.IsZero() {
 		n.Until = until.UnixMilli()
 	}
 	l.mu.Lock()
-	if len(l.notes[r.holder]) < maxNotes {
-		l.notes[r.holder] = append(l.notes[r.holder], n)
+	if len(l.notes) < maxNotes {
+		l.notes = append(l.notes, n)
 	}
 	l.mu.Unlock()
 	select {
@@ -177,10 +222,10 @@ func (l *ledger) flushes(ctx context.Context) {
 func (l *ledger) flush(ctx context.Context) {
 	l.mu.Lock()
 	notes := l.notes
-	l.notes = map[holder][]note{}
+	l.notes = nil
 	l.mu.Unlock()
-	for to, list := range notes {
-		l.send(ctx, to, list)
+	if len(notes) > 0 {
+		l.pass(ctx, notes)
 	}
 	l.mu.Lock()
 	changed := l.changed
@@ -198,15 +243,16 @@ func (l *ledger) flush(ctx context.Context) {
 
 // record is what this process has hidden.
 func (l *ledger) record(now time.Time) []byte {
-	out, size := map[string]deadlines{}, 0
+	out, size := map[string]*away{}, 0
 	for _, q := range l.svc.all() {
-		d := q.flight.deadlines(now)
-		if size += len(d)*20 + 40; size > maxFlight {
+		a := q.flight.away(now)
+		if len(a.until)+len(a.many) == 0 {
+			continue
+		}
+		if size += len(a.until)*8 + len(a.many)*20 + 60; size > maxFlight {
 			break
 		}
-		if len(d) > 0 {
-			out[q.id] = d
-		}
+		out[q.id] = a
 	}
 	b, err := json.Marshal(out)
 	if err != nil {
@@ -215,53 +261,123 @@ func (l *ledger) record(now time.Time) []byte {
 	return b
 }
 
-// send hands notes to their holder. When it has ended, what it has written stays
-// true but for the messages that the notes are about, and those are made good here.
-func (l *ledger) send(ctx context.Context, to holder, list []note) {
-	data, err := json.Marshal(list)
-	if err != nil {
-		return
+// pass tells everybody. What processes that have ended wrote about these messages is
+// corrected, and a message that would be theirs is this process's from now on.
+func (l *ledger) pass(ctx context.Context, notes []note) {
+	data, err := json.Marshal(gossip{l.me, notes})
+	if err != nil || l.svc.cfg.Control.Conn().Publish(flightSubject+everybody, data) != nil {
+		return // counts are a hint
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	_, err = l.svc.cfg.Control.Conn().RequestWithContext(ctx, flightSubject+to.String(), data)
-	if !errors.Is(err, nats.ErrNoResponders) {
-		return // told, or it does not answer now: a hint that is lost
-	}
-	now := time.Now()
-	for _, n := range list {
-		q := l.svc.byID(n.Queue)
-		if q == nil {
+	for h, list := range l.concerned(notes) {
+		if !l.hasEnded(ctx, h) {
 			continue
 		}
-		if was := time.UnixMilli(n.Was); was.After(now) {
-			q.flight.adjust(was, -1)
+		for _, n := range list {
+			if q, until := l.svc.byID(n.Queue), time.UnixMilli(n.Until); q != nil && n.Holder.String() == h && until.After(time.Now()) {
+				q.flight.adopt(n.Seq, until)
+			}
 		}
-		if until := time.UnixMilli(n.Until); n.Until > 0 && until.After(now) {
-			q.flight.adjust(until, +1)
-		}
+		l.settle(ctx, h, list)
+		l.change()
 	}
-	l.change()
 }
 
-// told takes notes from another process.
+// concerned returns the other processes that the notes are about: whose handles were
+// used, and in whose records the messages are.
+func (l *ledger) concerned(notes []note) map[string][]note {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := map[string][]note{}
+	for _, n := range notes {
+		if n.Holder != l.me {
+			out[n.Holder.String()] = append(out[n.Holder.String()], n)
+		}
+		for h, a := range l.others {
+			if q := a.queues[n.Queue]; q != nil && h != n.Holder.String() {
+				if _, there := q.until[n.Seq]; there {
+					out[h] = append(out[h], n)
+				}
+			}
+		}
+	}
+	return out
+}
+
+func (l *ledger) hasEnded(ctx context.Context, h string) bool {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	_, err := l.svc.cfg.Control.Conn().RequestWithContext(ctx, flightSubject+h, nil)
+	if !errors.Is(err, nats.ErrNoResponders) {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ended[h] = true
+	return true
+}
+
+// alive answers hasEnded.
+func (l *ledger) alive(m *nats.Msg) { _ = m.Respond(nil) } // who asks does not wait for long
+
+// settle takes messages out of the record of a process that has ended, by
+// compare-and-set, since others do so too.
+func (l *ledger) settle(ctx context.Context, ended string, list []note) {
+	for range 8 {
+		l.mu.Lock()
+		old, known := l.others[ended]
+		l.mu.Unlock()
+		if !known {
+			return
+		}
+		queues, changed := maps.Clone(old.queues), false
+		for _, n := range list {
+			if a := queues[n.Queue]; a != nil {
+				queues[n.Queue], changed = a.without(n.Seq, time.UnixMilli(n.Was)), true
+			}
+		}
+		value, err := json.Marshal(queues)
+		if err != nil || !changed {
+			return
+		}
+		revision, err := l.kv.Update(ctx, ended, value, old.revision)
+		if err == nil {
+			l.mu.Lock()
+			if l.others[ended].revision < revision {
+				l.others[ended] = account{revision, queues}
+			}
+			l.mu.Unlock()
+			return
+		}
+		if !lostRace(err) {
+			return // counts are a hint
+		}
+		e, err := l.kv.Get(ctx, ended)
+		if err != nil {
+			return
+		}
+		l.learn(e)
+	}
+}
+
+// told takes notes: a message is with the process whose handle was used, or it is gone.
 func (l *ledger) told(m *nats.Msg) {
-	var list []note
-	if json.Unmarshal(m.Data, &list) != nil {
+	var g gossip
+	if json.Unmarshal(m.Data, &g) != nil || g.From == l.me {
 		return
 	}
-	for _, n := range list {
+	for _, n := range g.Notes {
 		q := l.svc.byID(n.Queue)
 		switch {
 		case q == nil:
 		case n.Until == 0:
 			q.flight.forget(n.Seq)
-		default:
+		case n.Holder == l.me:
 			q.flight.move(n.Seq, time.UnixMilli(n.Until))
+		default:
+			q.flight.move(n.Seq, time.Time{})
 		}
 	}
 	l.change()
-	_ = m.Respond(nil) // who asks does not wait for long
 }
 
 // all returns every queue, and byID the one of that incarnation.

@@ -402,8 +402,11 @@ func (p *peeker) delivered(ctx context.Context) (last [2]uint64, err error) {
 // wasReceived takes over what is known of a message that has been delivered. When
 // that is nothing, somebody who has ended may have hidden it still.
 func (m *Peeked) wasReceived(k receivedMessage, hidesMore bool, now time.Time) {
-	before := m.ReceiveCount
+	before, until := m.ReceiveCount, time.UnixMilli(k.Until)
 	switch {
+	case k.Count == 0 && until.After(now):
+		m.State, m.Until, m.ReceiveCount = PeekInFlight, until, -1
+		return
 	case k.Count == 0 && hidesMore:
 		m.State, m.ReceiveCount = PeekUnknown, -1
 		return
@@ -415,7 +418,7 @@ func (m *Peeked) wasReceived(k receivedMessage, hidesMore bool, now time.Time) {
 	if m.FirstReceived.IsZero() && k.First > 0 {
 		m.FirstReceived = time.UnixMilli(k.First)
 	}
-	if until := time.UnixMilli(k.Until); until.After(now) {
+	if until.After(now) {
 		m.State, m.Until = PeekInFlight, until
 	}
 }

@@ -130,7 +130,7 @@ func TestPeek(t *testing.T) {
 			}
 			b.restart()
 			q = b.queue(0, "q")
-			wantStates(t, peek(t, q, Peek{}), "1 unknown -1", "2 unknown -1", "3 visible 0", "later delayed 0")
+			wantStates(t, peek(t, q, Peek{}), "1 in_flight -1", "2 in_flight -1", "3 visible 0", "later delayed 0")
 			time.Sleep(time.Minute)
 			wantStates(t, peek(t, q, Peek{}), "1 visible -1", "2 visible -1", "3 visible 0", "later visible 0")
 		})

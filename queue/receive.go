@@ -92,7 +92,7 @@ func (q *Queue) claim(ctx context.Context, w *wire, taken []delivery, visibility
 	until := now.Add(visibility)
 	reqs := make([]request, len(taken), 2*len(taken))
 	for i, d := range taken {
-		reqs[i] = request{subject: q.ackSubject(d.receipt), data: nak(visibility)}
+		reqs[i] = q.hide(w, d.receipt, visibility)
 	}
 	removals := make([]int, len(taken)) // index of the request that removes the original of a moved message
 	for i, d := range taken {
@@ -147,10 +147,22 @@ func (q *Queue) claim(ctx context.Context, w *wire, taken []delivery, visibility
 func (q *Queue) release(w *wire, taken []delivery) {
 	for _, d := range taken {
 		q.flight.unhide(d.stream)
-		if err := w.nc.Publish(q.ackSubject(d.receipt), nak(0)); err != nil {
+		r := q.hide(w, d.receipt, 0)
+		if err := w.nc.Publish(r.subject, r.data); err != nil {
 			return // the connection is gone; ackWait does it
 		}
 	}
+}
+
+// hide is the request that makes a delivery visible again after d. At once is two
+// acknowledgements: the consumer keeps the deadline that comes with a delay and
+// forgets over a restart that one without was to be redelivered.
+func (q *Queue) hide(w *wire, r receipt, d time.Duration) request {
+	subject := q.ackSubject(r)
+	if d <= 0 {
+		_ = w.nc.Publish(subject, nak(1)) // when it fails the request does too
+	}
+	return request{subject: subject, data: nak(d)}
 }
 
 // nak is the acknowledgement that asks for redelivery after d.
