@@ -181,7 +181,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (h *Handler) serveFile(w http.ResponseWriter, req *request) {
 	file := strings.TrimPrefix(req.path, "/")
 	if strings.HasPrefix(file, "SimpleNotificationService-") {
-		if pem, ok := h.cfg.Topics.Certificate(file); ok {
+		if pem, ok := h.cfg.Topics.Certificate(req.http.Context(), file); ok {
 			w.Header().Set("Cache-Control", "public, max-age=86400") // a file of that name never changes
 			write(w, http.StatusOK, pem, "application/x-pem-file")
 			return

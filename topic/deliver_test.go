@@ -388,7 +388,7 @@ func checkSignature(t *testing.T, s *Service, body map[string]any, version strin
 		fmt.Fprintf(&text, "%s\n%s\n", m, body[m])
 	}
 	url, _ := body["SigningCertURL"].(string)
-	cert, ok := s.Certificate(path.Base(url))
+	cert, ok := s.Certificate(t.Context(), path.Base(url))
 	if !ok || !strings.HasPrefix(url, "http://mnq.test/SimpleNotificationService-") {
 		t.Fatalf("no certificate at %q", url)
 	}

@@ -301,12 +301,14 @@ func (s *signer) adopt(r signingRecord) (*signingState, error) {
 
 // Certificate returns the signing certificate that is served under a file name,
 // SimpleNotificationService-<32 hex digits>.pem: the one in use and those before it.
-func (s *Service) Certificate(file string) (pem []byte, ok bool) { return s.signer.certificate(file) }
+func (s *Service) Certificate(ctx context.Context, file string) (pem []byte, ok bool) {
+	return s.signer.certificate(ctx, file)
+}
 
 // certificate returns the certificate that is served under that file name. A name
 // that is not known here is looked up, some times a second, because another process
 // may have just made it.
-func (s *signer) certificate(file string) ([]byte, bool) {
+func (s *signer) certificate(ctx context.Context, file string) ([]byte, bool) {
 	id, ok := strings.CutPrefix(strings.TrimPrefix(file, "/"), certificatePrefix[1:])
 	id, suffixed := strings.CutSuffix(id, certificateSuffix)
 	if !ok || !suffixed || len(id) != 32 || strings.Trim(id, "0123456789abcdef") != "" {
@@ -314,7 +316,7 @@ func (s *signer) certificate(file string) ([]byte, bool) {
 	}
 	st := s.state.Load()
 	if st == nil || st.pems[id] == nil && s.misses.Allow() {
-		fresh, err := s.refresh(context.Background(), false)
+		fresh, err := s.refresh(context.WithoutCancel(ctx), false) // others may wait for the same answer
 		if err != nil {
 			return nil, false
 		}

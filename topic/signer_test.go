@@ -82,7 +82,7 @@ func TestSignatures(t *testing.T) {
 	withControl(t, func(t *testing.T, js jetstream.JetStream) {
 		const text = "Message\nhello\n"
 		s := testSigner(t, js, 1)
-		if _, ok := s.certificate("SimpleNotificationService-" + strings.Repeat("0", 32) + ".pem"); ok {
+		if _, ok := s.certificate(t.Context(), "SimpleNotificationService-" + strings.Repeat("0", 32) + ".pem"); ok {
 			t.Error("there is a certificate before anything was signed")
 		}
 		for _, version := range []string{"", "1", "2"} {
@@ -90,7 +90,7 @@ func TestSignatures(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			cert, ok := s.certificate(path.Base(got.certURL))
+			cert, ok := s.certificate(t.Context(), path.Base(got.certURL))
 			if !ok || !strings.HasPrefix(got.certURL, "https://mnq.example/SimpleNotificationService-") {
 				t.Fatalf("%+v: no certificate", got)
 			}
@@ -102,7 +102,7 @@ func TestSignatures(t *testing.T) {
 			}
 		}
 		for _, file := range []string{"", ".pem", "SimpleNotificationService-.pem", "SimpleNotificationService-" + strings.Repeat("A", 32) + ".pem", "SimpleNotificationService-../../etc/passwd", s.state.Load().id} {
-			if _, ok := s.certificate(file); ok {
+			if _, ok := s.certificate(t.Context(), file); ok {
 				t.Errorf("%q is a certificate", file)
 			}
 		}
@@ -130,7 +130,7 @@ func TestProcessesAgreeOnTheSigningKey(t *testing.T) {
 			t.Errorf("%+v", got)
 		}
 		late := testSigner(t, js, 1)
-		if _, ok := late.certificate(path.Base(got[0].certURL)); !ok {
+		if _, ok := late.certificate(t.Context(), path.Base(got[0].certURL)); !ok {
 			t.Error("a process that has signed nothing does not know the certificate")
 		}
 		_, err := testSigner(t, js, 2).sign(t.Context(), "1", "text")
@@ -170,7 +170,7 @@ func TestSigningKeyRotates(t *testing.T) {
 		}
 		for _, x := range []signed{first, second} {
 			for _, s := range []*signer{s, other, testSigner(t, js, 1)} {
-				cert, ok := s.certificate(path.Base(x.certURL))
+				cert, ok := s.certificate(t.Context(), path.Base(x.certURL))
 				if !ok {
 					t.Fatalf("%s is not served", x.certURL)
 				}
