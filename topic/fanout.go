@@ -14,7 +14,12 @@ import (
 
 const (
 	fanOutBatch = 100 // messages in one go
-	fanOutWidth = 400 // messages of one topic at a time
+	fanOutWidth = 200 // messages of one topic at a time
+
+	// directTimeout is how long the fan-out waits for a queue. What is not stored by
+	// then goes to the subscription's own deliveries, and for a while so does what follows.
+	directTimeout = 2 * time.Second
+	troubleTime   = 5 * time.Second
 
 	// againAfter is the pause before a message is fanned out again that could not be
 	// handed over to all subscriptions.
@@ -156,7 +161,7 @@ type parcel struct {
 // as deliveries.
 func (t *Topic) toQueue(ctx context.Context, w *wire.Wire, ns mnq.Namespace, p parcel) {
 	left := p.out
-	if t.svc.direct.open(p.sub, time.Now()) {
+	if !t.svc.inTrouble(p.sub) {
 		left = t.storeInQueue(ctx, ns, p)
 	}
 	if len(left) > 0 {
@@ -164,40 +169,29 @@ func (t *Topic) toQueue(ctx context.Context, w *wire.Wire, ns mnq.Namespace, p p
 	}
 }
 
-// storeInQueue stores messages in the queue of a subscription and returns those that it
-// could not store in time, in order.
+// storeInQueue stores messages in the queue of a subscription, within directTimeout, and
+// returns those that it could not store, in order.
 func (t *Topic) storeInQueue(ctx context.Context, ns mnq.Namespace, p parcel) (left []*outgoing) {
-	d := t.svc.direct
-	defer func() {
-		if len(left) > 0 {
-			d.failed(p.sub, time.Now())
-		}
-	}()
+	ctx, cancel := context.WithTimeout(ctx, directTimeout)
+	defer cancel()
 	arn, _ := parseQueueARN(p.sub.Endpoint)
 	q, err := t.svc.cfg.Queues.Queue(ns, arn.name)
 	if err != nil {
+		t.svc.trouble(p.sub)
 		return p.out
 	}
 	sends := make([]queue.Send, len(p.out))
 	for i, o := range p.out {
 		if sends[i], err = o.forQueue(ctx, ns, p.sub); err != nil {
+			t.svc.trouble(p.sub)
 			return p.out
 		}
 	}
-	if err := d.places.Acquire(ctx, int64(len(sends))); err != nil {
-		return p.out
-	}
-	defer d.places.Release(int64(len(sends)))
-	begun := time.Now()
-	ctx, cancel := context.WithTimeout(ctx, d.patience())
-	defer cancel()
 	for i, r := range q.Send(ctx, sends) {
 		if r.Err != nil {
+			t.svc.trouble(p.sub)
 			left = append(left, p.out[i])
 		}
-	}
-	if len(left) == 0 {
-		d.worked(p.sub, time.Since(begun))
 	}
 	return left
 }

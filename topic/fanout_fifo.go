@@ -69,7 +69,7 @@ func (t *Topic) handOverInOrder(ctx context.Context, w *wire.Wire, batch []*outg
 	}
 	err = t.handOver(ctx, w, batch, func(ctx context.Context, w *wire.Wire, ns mnq.Namespace, p parcel) {
 		left := p.out // behind what waits already
-		if waiting[p.sub.ID] == 0 && t.svc.direct.open(p.sub, time.Now()) {
+		if waiting[p.sub.ID] == 0 && !t.svc.inTrouble(p.sub) {
 			left = t.storeInQueue(ctx, ns, p)
 		}
 		t.toDeliveriesInOrder(ctx, w, parcel{p.sub, left})

@@ -60,7 +60,7 @@ type Service struct {
 	deliveries *deliveries
 	attempts   *attemptLog
 	asks       *askLimits
-	direct     *direct
+	troubles   troubles
 	tender     tender
 
 	run  context.Context // of the background work, from Start to Stop
@@ -99,7 +99,7 @@ func New(cfg Config) (*Service, error) {
 		cfg: cfg, log: cfg.Log, spaces: map[string]*space{}, topics: map[string]*Topic{},
 		subs: map[string]*subscribers{}, byID: map[string]*subscriptionRecord{},
 		making: map[string]int{}, conns: map[string]*connection{}, egress: newEgress(cfg.Egress),
-		strangers: rate.NewLimiter(10, 10), direct: newDirect(),
+		strangers: rate.NewLimiter(10, 10),
 	}
 	var err error
 	if s.signer, err = newSigner(cfg.Control, cfg.Key, cfg.Replicas, cfg.PublicURL); err != nil {

@@ -21,9 +21,8 @@ import (
 // bundle is an installation without a directory: one node, one namespace, and any
 // number of processes with their queues and topics.
 type bundle struct {
-	t         testing.TB
+	t         *testing.T
 	dir       string
-	fsync     string
 	node      *node.Node
 	ns        mnq.Namespace
 	signing   nkeys.KeyPair
@@ -61,12 +60,7 @@ func alone(t *testing.T, f func(t *testing.T, b *bundle)) {
 	})
 }
 
-func newBundle(t testing.TB, dir string) *bundle {
-	t.Helper()
-	return newBundleWith(t, dir, node.FsyncInterval)
-}
-
-func newBundleWith(t testing.TB, dir string, fsync string) *bundle {
+func newBundle(t *testing.T, dir string) *bundle {
 	t.Helper()
 	acc, err := nkeys.CreateAccount()
 	if err != nil {
@@ -81,7 +75,7 @@ func newBundleWith(t testing.TB, dir string, fsync string) *bundle {
 	limits := node.Unlimited()
 	limits.Storage = 100 << 20
 	b := &bundle{
-		t: t, dir: dir, fsync: fsync, signing: signing,
+		t: t, dir: dir, signing: signing,
 		ns:      mnq.Namespace{ID: id, Name: "n", Protocol: mnq.ProtocolSQSSNS, Region: "fr-par", Quota: mnq.DefaultQuota(mnq.ProtocolSQSSNS)},
 		account: node.Account{ID: id, Name: "n", SigningKey: pub, Limits: limits},
 	}
@@ -91,7 +85,7 @@ func newBundleWith(t testing.TB, dir string, fsync string) *bundle {
 
 func (b *bundle) start() {
 	b.t.Helper()
-	n, err := node.New(node.Config{DataDir: b.dir, Fsync: b.fsync})
+	n, err := node.New(node.Config{DataDir: b.dir, Fsync: node.FsyncInterval})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -111,7 +105,7 @@ func (b *bundle) process() *process {
 	p := &process{}
 	var err error
 	p.queues, err = queue.New(queue.Config{
-		Control: b.node.Control(), HandleKey: []byte(strings.Repeat("k", 32)), Connect: p.connect(b), LenientNames: true, GroupCommit: b.fsync == node.FsyncAlways,
+		Control: b.node.Control(), HandleKey: []byte(strings.Repeat("k", 32)), Connect: p.connect(b), LenientNames: true,
 	})
 	if err != nil {
 		b.t.Fatal(err)
@@ -159,7 +153,7 @@ func (p *process) connect(b *bundle) func(context.Context, string) (*nats.Conn, 
 }
 
 // kill ends a process as if it had died: nothing is finished.
-func (p *process) kill(t testing.TB) {
+func (p *process) kill(t *testing.T) {
 	t.Helper()
 	p.mu.Lock()
 	for _, c := range p.conns {
@@ -169,7 +163,7 @@ func (p *process) kill(t testing.TB) {
 	p.end(t)
 }
 
-func (p *process) end(t testing.TB) {
+func (p *process) end(t *testing.T) {
 	t.Helper()
 	if err := errors.Join(p.topics.Stop(context.Background()), p.queues.Stop(context.Background())); err != nil {
 		t.Error(err)

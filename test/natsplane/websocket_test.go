@@ -135,7 +135,7 @@ func TestTLSFollowsItsFiles(t *testing.T) {
 	t.Parallel()
 	addr := mnqtest.FreeAddress(t)
 	dir := t.TempDir()
-	cert, key, pool := certificateIn(t, dir, "localhost")
+	cert, key, pool := mnqtest.Certificate(t, dir, "localhost")
 	p := mnqtest.Start(t, mnqtest.Options{
 		Args: []string{"--fsync", "interval", "--tls-cert", cert, "--tls-key", key, "--nats-websocket", addr}, CA: pool,
 	})
@@ -158,7 +158,7 @@ func TestTLSFollowsItsFiles(t *testing.T) {
 		t.Error("clear text is served on a listener with a certificate")
 	}
 
-	_, _, renewed := certificateIn(t, dir, "renewed.example")
+	_, _, renewed := mnqtest.Certificate(t, dir, "renewed.example")
 	config = &tls.Config{RootCAs: renewed, MinVersion: tls.VersionTLS12}
 	for _, url := range []string{"nats://" + p.NATS, "wss://" + addr, p.URL} {
 		mnqtest.Within(t, 5*time.Second, func() error {
