@@ -135,6 +135,7 @@ func build(cfg Config) *API {
 	a.registerSends()
 	a.registerTasks()
 	a.registerTopics()
+	a.registerBridges()
 	a.spec = sync.OnceValue(func() []byte { return openAPI(a.huma.OpenAPI()) })
 	a.mux.HandleFunc("GET /openapi.json", a.serveSpec)
 	registerDocs(a.mux)

@@ -25,7 +25,7 @@ func policyOf(t *Topic, sub *subscriptionRecord, k kind) DeliveryPolicy {
 // placeOf is what the slots of a subscription are counted for: the endpoint's host and
 // port, or the queue.
 func placeOf(r *subscriptionRecord) string {
-	if r.Protocol == protoSQS {
+	if r.Protocol == protoSQS || r.Protocol == protoNATS {
 		return r.Endpoint
 	}
 	u, err := url.Parse(r.Endpoint)
@@ -38,8 +38,11 @@ func placeOf(r *subscriptionRecord) string {
 // attempt makes one attempt at a delivery. It returns within a few seconds more than
 // requestTimeout.
 func (s *Service) attempt(ctx context.Context, d *delivery) outcome {
-	if d.sub.Protocol == protoSQS {
+	switch d.sub.Protocol {
+	case protoSQS:
 		return s.attemptQueue(ctx, d)
+	case protoNATS:
+		return s.attemptSubject(ctx, d)
 	}
 	header, body, err := d.request(ctx)
 	if err != nil {

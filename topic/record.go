@@ -120,7 +120,7 @@ type subscriptionRecord struct {
 
 // delivered reports whether its messages are delivered one by one.
 func (r *subscriptionRecord) delivered() bool {
-	return r.Protocol == protoHTTP || r.Protocol == protoHTTPS || r.Protocol == protoLambda
+	return r.Protocol == protoHTTP || r.Protocol == protoHTTPS || r.Protocol == protoLambda || r.Protocol == protoNATS
 }
 
 // waits reports whether there may be deliveries of its own.

@@ -61,6 +61,8 @@ type Service struct {
 	attempts   *attemptLog
 	asks       *askLimits
 	troubles   troubles
+	streams    streamsOf
+	bridges    *bridges
 	tender     tender
 
 	run  context.Context // of the background work, from Start to Stop
@@ -99,7 +101,7 @@ func New(cfg Config) (*Service, error) {
 		cfg: cfg, log: cfg.Log, spaces: map[string]*space{}, topics: map[string]*Topic{},
 		subs: map[string]*subscribers{}, byID: map[string]*subscriptionRecord{},
 		making: map[string]int{}, conns: map[string]*connection{}, egress: newEgress(cfg.Egress),
-		strangers: rate.NewLimiter(10, 10),
+		strangers: rate.NewLimiter(10, 10), bridges: newBridges(),
 	}
 	var err error
 	if s.signer, err = newSigner(cfg.Control, cfg.Key, cfg.Replicas, cfg.PublicURL); err != nil {
@@ -161,6 +163,10 @@ func (s *Service) background(f func()) bool {
 
 // apply takes over one definition, or its removal.
 func (s *Service) apply(key string, value []byte, revision uint64) {
+	if strings.HasPrefix(key, bridgePrefix) {
+		s.applyBridge(key, value, revision)
+		return
+	}
 	if value == nil {
 		s.forget(key)
 		return

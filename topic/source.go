@@ -19,7 +19,8 @@ type source struct {
 	svc         *Service
 	namespaceID string
 	consumer    wire.Consumer
-	config      jetstream.ConsumerConfig // to make the consumer when it is not there
+	config      jetstream.ConsumerConfig                                // to make the consumer when it is not there
+	prepare     func(ctx context.Context, js jetstream.JetStream) error // does it instead; nil: config is enough
 	// work is called with messages, on a goroutine of its own; when it returns there is
 	// room for as many others. Stop waits for it.
 	work  func(ctx context.Context, w *wire.Wire, msgs []*wire.Pulled)
@@ -106,6 +107,9 @@ func (x *source) ensure(w *wire.Wire) error {
 	js, err := jetstream.New(w.Conn())
 	if err != nil {
 		return err
+	}
+	if x.prepare != nil {
+		return x.prepare(ctx, js)
 	}
 	_, err = js.CreateConsumer(ctx, x.consumer.Stream, x.config)
 	if errors.Is(err, jetstream.ErrConsumerExists) {

@@ -20,6 +20,7 @@ const (
 	protoHTTP   = "http"
 	protoHTTPS  = "https"
 	protoLambda = "lambda"
+	protoNATS   = "nats" // ours
 )
 
 // needsConfirmation reports whether the endpoint has to confirm a subscription.

@@ -129,7 +129,7 @@ func checkRaw(protocol, v string) error {
 	switch {
 	case v != "true" && v != "false":
 		return invalid("RawMessageDelivery: Invalid value [" + clip(v) + "]. Must be true or false.")
-	case v == "true" && protocol != protoSQS && protocol != protoHTTP && protocol != protoHTTPS:
+	case v == "true" && protocol != protoSQS && protocol != protoHTTP && protocol != protoHTTPS && protocol != protoNATS:
 		return invalid("Delivery protocol [" + clip(protocol) + "] does not support raw message delivery.")
 	}
 	return nil
@@ -189,10 +189,12 @@ func (t *Topic) checkEndpoint(ctx context.Context, ns mnq.Namespace, in NewSubsc
 	switch {
 	case in.Protocol == protoSQS:
 		return target{}, t.checkQueue(ns, in.Endpoint)
+	case in.Protocol == protoNATS:
+		return target{}, t.checkSubject(ns, in.Endpoint)
 	case slices.Contains(unsupportedProtocols, in.Protocol) && (!undelivered || !t.svc.cfg.Undelivered):
 		return target{}, &mnq.Error{
 			Kind: mnq.Unsupported, Code: "InvalidParameter", Op: "topic.Subscribe", Field: "Protocol",
-			Msg: "Invalid parameter: Protocol Reason: " + in.Protocol + " is not supported here. Use sqs, http, https or lambda.",
+			Msg: "Invalid parameter: Protocol Reason: " + in.Protocol + " is not supported here. Use sqs, http, https, lambda or nats.",
 		}
 	case in.Protocol != protoHTTP && in.Protocol != protoHTTPS && in.Protocol != protoLambda && !undelivered:
 		return target{}, invalid("Amazon SNS does not support this protocol string: " + clip(in.Protocol))

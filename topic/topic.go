@@ -412,6 +412,7 @@ func (s *Service) NamespaceGone(namespaceID string) {
 		}
 	}
 	s.mu.Unlock()
+	s.bridgesGone(namespaceID)
 	s.closeConnections(namespaceID)
 	if len(topics) == 0 {
 		return
@@ -440,6 +441,7 @@ func (s *Service) sweep(ctx context.Context) {
 	defer tick.Stop()
 	for {
 		s.expireSubscriptions(ctx, time.Now())
+		s.sweepBridges(ctx, time.Now().Add(-sweepEvery))
 		for _, t := range s.halfDeleted(time.Now().Add(-sweepEvery)) {
 			if err := s.clear(ctx, t); err != nil && ctx.Err() == nil {
 				s.log.WarnContext(ctx, "deleted topic not cleared yet", "topic", t.name, "namespace_id", t.namespaceID, "error", err)
