@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"container/heap"
 	"container/list"
 	"context"
@@ -415,6 +416,7 @@ func (x *index) attempted(id uint64, now time.Time) []pick {
 			out = append(out, p)
 		}
 	}
+	slices.SortFunc(out, func(a, b pick) int { return cmp.Compare(a.msgs[0].seq, b.msgs[0].seq) }) // as the first time, when they came in turn
 	return out
 }
 

@@ -113,6 +113,7 @@ func TestReadOnlyKeysChangeNothing(t *testing.T) {
 		"/topics":           `{"name":"n"}`,
 		"/publish":          `{"message":"m"}`,
 		"/subscriptions":    `{"protocol":"sqs","endpoint":"q"}`,
+		"/bridges":          `{"name":"n","source":{"namespace_id":"` + unknownID + `","subject":"s"},"target_arn":"arn:scw:sqs:fr-par:x:q"}`,
 	}
 	tried := 0
 	for _, op := range Operations() {
@@ -123,7 +124,7 @@ func TestReadOnlyKeysChangeNothing(t *testing.T) {
 		path := strings.NewReplacer("{region}", "fr-par", "{namespace_id}", unknownID, "{nats_account_id}", unknownID,
 			"{credential_id}", unknownUUID, "{nats_credentials_id}", unknownUUID, "{credentials_id}", unknownUUID,
 			"{project_id}", unknownUUID, "{access_key}", "SCWXXXXXXXXXXXXXXXXX",
-			"{queue_name}", "q", "{topic_name}", "t", "{task_id}", unknownUUID, "{subscription_id}", unknownUUID).Replace(op.Path)
+			"{queue_name}", "q", "{topic_name}", "t", "{task_id}", unknownUUID, "{subscription_id}", unknownUUID, "{bridge_id}", unknownUUID).Replace(op.Path)
 		body := bodies[path[strings.LastIndex(path, "/"):]]
 		if body == "" && (op.Method == http.MethodPost || op.Method == http.MethodPatch) {
 			body = `{"project_id":"` + b.project + `","name":"n"}`
@@ -138,7 +139,7 @@ func TestReadOnlyKeysChangeNothing(t *testing.T) {
 			}
 		}
 	}
-	if tried != 6+5+2*5+5+9+5 {
+	if tried != 6+5+2*5+5+9+5+2 {
 		t.Errorf("%d operations write", tried)
 	}
 	b.wantProblem(b.send(b.reader, "POST", alpha+"/namespaces", bodies["/namespaces"]), 403, refused("create", "namespace"))

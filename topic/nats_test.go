@@ -120,7 +120,7 @@ func TestCrossing(t *testing.T) {
 		t.Error("a message crossed a sixth bridge")
 	}
 	many := nats.Header{}
-	for _, n := range strings.Split("abcdefghijklmnop", "") {
+	for n := range strings.SplitSeq("abcdefghijklmnop", "") {
 		many[n] = []string{n}
 	}
 	if m, _ = of("x", many); len(m.attributes) != 10 {
