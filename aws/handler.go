@@ -144,7 +144,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Header.Get(targetHeader) != "" || strings.HasPrefix(r.Header.Get("Content-Type"), jsonContentType) {
 		req.proto = jsonProtocol{}
 	} else if r.Method == http.MethodGet && !strings.Contains(r.URL.RawQuery, "Action=") {
-		h.serveFile(w, req)
+		h.serveFile(r.Context(), w, req)
 		return
 	}
 	defer func() {
@@ -178,10 +178,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // serveFile answers a GET without an action: one of the certificates that SNS
 // messages are signed with, or that there is nothing.
-func (h *Handler) serveFile(w http.ResponseWriter, req *request) {
+func (h *Handler) serveFile(ctx context.Context, w http.ResponseWriter, req *request) {
 	file := strings.TrimPrefix(req.path, "/")
 	if strings.HasPrefix(file, "SimpleNotificationService-") {
-		if pem, ok := h.cfg.Topics.Certificate(req.http.Context(), file); ok {
+		if pem, ok := h.cfg.Topics.Certificate(ctx, file); ok {
 			w.Header().Set("Cache-Control", "public, max-age=86400") // a file of that name never changes
 			write(w, http.StatusOK, pem, "application/x-pem-file")
 			return

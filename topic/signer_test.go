@@ -82,7 +82,7 @@ func TestSignatures(t *testing.T) {
 	withControl(t, func(t *testing.T, js jetstream.JetStream) {
 		const text = "Message\nhello\n"
 		s := testSigner(t, js, 1)
-		if _, ok := s.certificate(t.Context(), "SimpleNotificationService-" + strings.Repeat("0", 32) + ".pem"); ok {
+		if _, ok := s.certificate(t.Context(), "SimpleNotificationService-"+strings.Repeat("0", 32)+".pem"); ok {
 			t.Error("there is a certificate before anything was signed")
 		}
 		for _, version := range []string{"", "1", "2"} {
