@@ -145,7 +145,9 @@ func problemOf(e *mnq.Error, op operation) *problem {
 		if action == "" {
 			action = "read"
 		}
-		return permissionsDenied(action, op.noun)
+		p := permissionsDenied(action, op.noun)
+		p.HelpMessage = e.Msg
+		return p
 	case mnq.NotFound:
 		return notFound(op.noun, e.Resource)
 	case mnq.Exists:

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"cmp"
 	"context"
@@ -150,6 +151,75 @@ func (c *client) call(ctx context.Context, method, path string, in, out any) err
 		return &mnq.Error{Kind: mnq.Internal, Op: opClient, Msg: "the server's answer is not what was expected; is " + c.APIURL + " an mnq server?", Err: err}
 	}
 	return nil
+}
+
+// maxEvent bounds one server-sent event: a message of a megabyte in JSON.
+const maxEvent = 8 << 20
+
+// events passes server-sent events to each until that returns false, the server ends
+// or ctx does, which is no failure. The event "end" is the error that ended it.
+func (c *client) events(ctx context.Context, path string, each func(name string, data []byte) (more bool, err error)) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.APIURL+path, nil)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("X-Auth-Token", c.SecretKey)
+	req.Header.Set("User-Agent", "mnq/"+service.ReadBuild().Version)
+	patient := *c.http
+	patient.Timeout = 0 // it lasts as long as the user wants
+	resp, err := patient.Do(req)
+	if err != nil {
+		return c.unreachable(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+		if err != nil {
+			return c.unreachable(err)
+		}
+		return answerError(resp.StatusCode, answer)
+	}
+	lines := bufio.NewScanner(resp.Body)
+	lines.Buffer(nil, maxEvent)
+	name := ""
+	for lines.Scan() {
+		switch field, value, _ := strings.Cut(lines.Text(), ": "); field {
+		case "event":
+			name = value
+		case "data":
+			if name == "end" {
+				return endError([]byte(value))
+			}
+			if more, err := each(name, []byte(value)); err != nil || !more {
+				return err
+			}
+		}
+	}
+	if err := lines.Err(); err != nil && ctx.Err() == nil {
+		return c.unreachable(err)
+	}
+	return nil
+}
+
+// endError is the error that ended a stream, by its type because there is no status.
+func endError(body []byte) error {
+	status := http.StatusInternalServerError
+	var e struct {
+		Type string `json:"type"`
+	}
+	if json.Unmarshal(body, &e) == nil {
+		switch e.Type {
+		case "not_found":
+			status = http.StatusNotFound
+		case "too_many_requests":
+			status = http.StatusTooManyRequests
+		case "unavailable":
+			status = http.StatusServiceUnavailable
+		}
+	}
+	return answerError(status, body)
 }
 
 func (c *client) unreachable(err error) error {

@@ -30,7 +30,7 @@ const (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	code := run(ctx, os.Args[1:], environment(os.Environ()), os.Stdout, os.Stderr)
+	code := run(ctx, os.Args[1:], environment(os.Environ()), streams{os.Stdin, os.Stdout, os.Stderr})
 	stop()
 	os.Exit(code)
 }
@@ -47,12 +47,20 @@ func environment(list []string) env {
 	return e
 }
 
-// app is what every command works with.
-type app struct {
-	env    env
+// streams are the standard streams of the process.
+type streams struct {
+	stdin  io.Reader
 	stdout io.Writer
 	stderr io.Writer
-	ctx    context.Context //nolint:containedctx // handed to the command's Run by kong, which passes values, not arguments
+}
+
+// app is what every command works with.
+type app struct {
+	streams
+
+	env   env
+	model *kong.Application
+	ctx   context.Context //nolint:containedctx // handed to the command's Run by kong, which passes values, not arguments
 }
 
 type commands struct {
@@ -63,21 +71,28 @@ type commands struct {
 	Namespace  namespaceCmd  `cmd:"" group:"client" help:"Namespaces: isolated NATS accounts, or SQS/SNS brokers."`
 	Credential credentialCmd `cmd:"" group:"client" help:"Credentials that open a namespace."`
 	Queue      queueCmd      `cmd:"" group:"client" help:"SQS queues and what is in them."`
+	Topic      topicCmd      `cmd:"" group:"client" help:"SNS topics and their subscriptions."`
+	Task       taskCmd       `cmd:"" group:"client" help:"Work that the server does in the background."`
+	Check      checkCmd      `cmd:"" group:"client" help:"Checks for monitoring: exit code 0 ok, 1 warning, 2 critical, 3 unknown."`
+	Top        topCmd        `cmd:"" group:"client" help:"Watch the queues of a namespace."`
 	Project    projectCmd    `cmd:"" group:"client" help:"Projects, which own namespaces."`
 	Key        keyCmd        `cmd:"" group:"client" help:"API keys for the control plane."`
+	Completion completionCmd `cmd:"" help:"Print the completion script of a shell."`
+	Complete   completeCmd   `cmd:"" name:"__complete" hidden:"" passthrough:""`
 	Context    contextCmd    `cmd:"" group:"client" help:"Remembered servers, for use instead of the SCW_* variables."`
 }
 
 // run is the program without its process: it reads nothing global and returns
 // the exit code.
-func run(ctx context.Context, args []string, e env, stdout, stderr io.Writer) int {
+func run(ctx context.Context, args []string, e env, std streams) int {
+	stderr := std.stderr
 	var cmds commands
 	helped := false
 	settings := newResolver(e)
 	parser, err := kong.New(&cmds,
 		kong.Name("mnq"),
 		kong.Description("OpenMNQ: namespaces and credentials, NATS and SQS in one binary."),
-		kong.Writers(stdout, stderr),
+		kong.Writers(std.stdout, stderr),
 		kong.Exit(func(int) { helped = true }),
 		kong.Resolvers(settings),
 		kong.ValueFormatter(describeFlag),
@@ -96,7 +111,7 @@ func run(ctx context.Context, args []string, e env, stdout, stderr io.Writer) in
 	case err != nil:
 		return report(stderr, usage(err))
 	}
-	a := &app{env: e, stdout: stdout, stderr: stderr, ctx: ctx}
+	a := &app{streams: std, env: e, model: parser.Model, ctx: ctx}
 	return report(stderr, parsed.Run(a, settings.origins(parsed)))
 }
 
@@ -109,6 +124,12 @@ func (u usageError) Unwrap() error { return u.err }
 func usage(err error) error { return usageError{err} }
 
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// statusError ends a command that has said all there is to say with an exit code of
+// its own.
+type statusError int
+
+func (s statusError) Error() string { return fmt.Sprintf("exit code %d", int(s)) }
 
 // failures are the errors of a command that works on several things.
 type failures struct {
@@ -123,6 +144,9 @@ func (f failures) Unwrap() []error { return f.errs }
 func report(stderr io.Writer, err error) int {
 	if err == nil {
 		return exitOK
+	}
+	if s, ok := errors.AsType[statusError](err); ok {
+		return int(s)
 	}
 	if f, ok := errors.AsType[failures](err); ok {
 		for _, one := range f.errs {

@@ -44,6 +44,7 @@ func TestScripts(t *testing.T) {
 			"server": cmdServer,
 			"drain":  cmdDrain,
 			"exits":  cmdExits,
+			"checks": cmdChecks,
 			"save":   cmdSave,
 			"mode":   cmdMode,
 			"queue":  cmdQueue,
@@ -94,7 +95,7 @@ func startServer(dir string, args ...string) (*testServer, []string, error) {
 	out, in := io.Pipe()
 	args = append([]string{"serve", "--data-dir", dir, "--http", "127.0.0.1:0", "--nats", "127.0.0.1:0"}, args...)
 	go func() {
-		code := run(ctx, args, env{}, in, s.stderr)
+		code := run(ctx, args, env{}, streams{strings.NewReader(""), in, s.stderr})
 		_ = in.Close()
 		s.done <- code
 	}()
@@ -160,6 +161,21 @@ func cmdExits(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	if text := ts.ReadFile("stderr"); code != exitOK && code != exitPartial && (strings.Count(text, "\n") != 1 || ts.ReadFile("stdout") != "") {
 		ts.Fatalf("a failure is one line on standard error, not %q", text)
+	}
+}
+
+// cmdChecks runs mnq check and checks its exit code, which is a state: checks 2 queue
+// q. It says one line on standard output and nothing else.
+func cmdChecks(ts *testscript.TestScript, _ bool, args []string) {
+	code := 0
+	err := ts.Exec("mnq", append([]string{"check"}, args[1:]...)...)
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		code = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if strconv.Itoa(code) != args[0] || strings.Count(ts.ReadFile("stdout"), "\n") != 1 || ts.ReadFile("stderr") != "" {
+		ts.Fatalf("exit code %d, want %s: %s%s", code, args[0], ts.ReadFile("stdout"), ts.ReadFile("stderr"))
 	}
 }
 

@@ -3,9 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/openmnq/mnq"
@@ -21,7 +24,13 @@ type queueInfo struct {
 	Delayed   int64      `json:"delayed"`
 	OldestAt  *time.Time `json:"oldest_at"`
 	OldestAge float64    `json:"oldest_age_seconds"`
+
+	Attributes        map[string]string `json:"attributes"`
+	Tags              map[string]string `json:"tags"`
+	DeadLetterSources []string          `json:"dead_letter_sources"`
 }
+
+func (q queueInfo) messages() int64 { return q.Visible + q.InFlight + q.Delayed }
 
 func (q queueInfo) kind() string {
 	if q.FIFO {
@@ -43,8 +52,17 @@ func (q queueInfo) oldest() string {
 }
 
 type queueCmd struct {
-	Ls   queueLsCmd   `cmd:"" help:"List queues with what is in them and the age of the oldest message."`
-	Show queueShowCmd `cmd:"" help:"Show what is in a queue."`
+	Ls      queueLsCmd      `cmd:"" help:"List queues with what is in them and the age of the oldest message."`
+	Create  queueCreateCmd  `cmd:"" help:"Create a queue."`
+	Show    queueShowCmd    `cmd:"" help:"Show a queue and what is in it."`
+	Set     queueSetCmd     `cmd:"" help:"Change attributes and tags of a queue."`
+	Send    queueSendCmd    `cmd:"" help:"Send a message."`
+	Receive queueReceiveCmd `cmd:"" help:"Receive messages; they are hidden for a while, or deleted with --ack."`
+	Peek    queuePeekCmd    `cmd:"" help:"Look at messages without receiving them."`
+	Tail    queueTailCmd    `cmd:"" help:"Follow what is sent to a queue without receiving it."`
+	Purge   queuePurgeCmd   `cmd:"" help:"Remove all messages of a queue."`
+	Redrive queueRedriveCmd `cmd:"" help:"Move the messages of a dead-letter queue back, or to another queue."`
+	Rm      queueRmCmd      `cmd:"" help:"Delete queues with their messages."`
 }
 
 // inNamespace is what every command about queues shares.
@@ -103,12 +121,13 @@ func (c *queueLsCmd) Run(a *app) error {
 	if c.Prefix != "" {
 		query.Set("prefix", c.Prefix)
 	}
-	all, err := list[queueInfo](a.ctx, cl, own("namespaces", id, "queues"), "queues", query)
+	path := own("namespaces", id, "queues")
+	if c.JSON {
+		return listJSON(a, cl, path, "queues", query)
+	}
+	all, err := list[queueInfo](a.ctx, cl, path, "queues", query)
 	if err != nil {
 		return err
-	}
-	if c.JSON {
-		return printJSON(a.stdout, all)
 	}
 	t := newTable(a.stdout, "NAME", "KIND", "VISIBLE", "IN FLIGHT", "DELAYED", "OLDEST")
 	for _, q := range all {
@@ -127,25 +146,43 @@ type queueShowCmd struct {
 
 // Run shows one queue.
 func (c *queueShowCmd) Run(a *app) error {
-	if c.Name == "" {
-		return usagef("an empty name names nothing")
+	q, err := c.queue(a, c.Name)
+	if err != nil {
+		return err
+	}
+	return q.show(a, c.JSON, http.MethodGet, "", nil)
+}
+
+// namedQueue is a queue that a command works on.
+type namedQueue struct {
+	cl   *client
+	path string
+}
+
+// queue names a queue of the namespace; whether there is one the server says.
+func (c *inNamespace) queue(a *app, name string) (namedQueue, error) {
+	if name == "" {
+		return namedQueue{}, usagef("an empty name names nothing")
 	}
 	cl, err := c.client(a)
 	if err != nil {
-		return err
+		return namedQueue{}, err
 	}
 	id, err := c.namespaceID(a.ctx, cl)
-	if err != nil {
-		return err
-	}
-	var q queueInfo
-	if err := cl.call(a.ctx, http.MethodGet, own("namespaces", id, "queues", c.Name), nil, &q); err != nil {
-		return err
-	}
-	if c.JSON {
-		return printJSON(a.stdout, q)
-	}
-	t := newTable(a.stdout, "FIELD", "VALUE")
+	return namedQueue{cl, own("namespaces", id, "queues", name)}, err
+}
+
+// info is what the server says of the queue.
+func (q namedQueue) info(ctx context.Context) (i queueInfo, err error) {
+	return i, q.cl.call(ctx, http.MethodGet, q.path, nil, &i)
+}
+
+// show makes a call that answers with a queue, and prints it.
+func (q namedQueue) show(a *app, asJSON bool, method, below string, in any) error {
+	return showCall(a, asJSON, q.cl, apiCall{method, q.path + below, in}, showQueue)
+}
+
+func showQueue(t *table, q queueInfo) {
 	t.row("name", q.Name)
 	t.row("arn", q.ARN)
 	t.row("kind", q.kind())
@@ -153,5 +190,11 @@ func (c *queueShowCmd) Run(a *app) error {
 	t.row("in flight", number(q.InFlight))
 	t.row("delayed", number(q.Delayed))
 	t.row("oldest", q.oldest())
-	return t.flush()
+	t.row("dead letters of", strings.Join(q.DeadLetterSources, " "))
+	for _, name := range slices.Sorted(maps.Keys(q.Attributes)) {
+		t.row(name, q.Attributes[name])
+	}
+	for _, key := range slices.Sorted(maps.Keys(q.Tags)) {
+		t.row("tag "+key, q.Tags[key])
+	}
 }

@@ -265,7 +265,7 @@ func TestSettingsAreDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out, errs strings.Builder
-	if code := run(t.Context(), []string{"config", "print", "--json", "--config", "../../deploy/mnq.yaml"}, env{}, &out, &errs); code != exitOK {
+	if code := run(t.Context(), []string{"config", "print", "--json", "--config", "../../deploy/mnq.yaml"}, env{}, streams{strings.NewReader(""), &out, &errs}); code != exitOK {
 		t.Fatalf("the sample file is refused: %s", errs.String())
 	}
 	var settings []setting
