@@ -28,3 +28,16 @@ func (s *Service) space(id string) *space {
 	}
 	return sp
 }
+
+// Find is [Service.Queue] for who must be sure that there is no such queue, though
+// another process may have made it a moment ago: what is not known here is looked for in
+// the store.
+func (s *Service) Find(ctx context.Context, ns mnq.Namespace, name string) (*Queue, error) {
+	if q, err := s.Queue(ns, name); err == nil {
+		return q, nil
+	}
+	if err := s.refresh(ctx, ns.ID, name); err != nil {
+		return nil, err
+	}
+	return s.Queue(ns, name)
+}

@@ -125,14 +125,9 @@ func (s *Service) attemptQueue(ctx context.Context, d *delivery) outcome {
 
 // sendToQueue stores one message in a queue of the namespace.
 func (s *Service) sendToQueue(ctx context.Context, ns mnq.Namespace, arn string, send queue.Send) error {
-	to, _ := parseQueueARN(arn) // it was checked when it was set
-	q, err := s.cfg.Queues.Queue(ns, to.name)
-	if err != nil {
-		return err
-	}
 	ctx, cancel := context.WithTimeout(ctx, wire.Timeout)
 	defer cancel()
-	return q.Send(ctx, []queue.Send{send})[0].Err
+	return s.sendAll(ctx, ns, arn, []queue.Send{send})[0]
 }
 
 func queueOutcome(err error) outcome {

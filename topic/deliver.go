@@ -55,7 +55,7 @@ func (t *Topic) deliveryConfig(subscriptionID string) jetstream.ConsumerConfig {
 		MaxAckPending: maxWaits, MaxWaiting: 4096, Replicas: t.svc.cfg.Replicas,
 	}
 	if t.FIFO() {
-		c.MaxAckPending = 1 // nothing overtakes what waits for its next attempt
+		c.MaxAckPending = 1
 	}
 	return c
 }
@@ -97,6 +97,9 @@ func (d *deliveries) wake(r *subscriptionRecord) {
 		room:  func() int { return d.room(t, id, place) },
 		alive: func() bool { return d.alive(t, id) },
 		work:  func(_ context.Context, w *wire.Wire, msgs []*wire.Pulled) { d.deliver(t, id, w, msgs[0]) },
+	}
+	if t.FIFO() {
+		x.width, x.batch = 1, 1 // nothing overtakes what waits for its next attempt
 	}
 	d.sources[id] = x
 	x.start()

@@ -1,6 +1,7 @@
 package topic
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -14,12 +15,10 @@ import (
 
 const (
 	fanOutBatch = 100 // messages in one go
-	fanOutWidth = 200 // messages of one topic at a time
+	fanOutWidth = 400 // messages of one topic at a time
 
-	// directTimeout is how long the fan-out waits for a queue. What is not stored by
-	// then goes to the subscription's own deliveries, and for a while so does what follows.
-	directTimeout = 2 * time.Second
-	troubleTime   = 5 * time.Second
+	// turnTimeout bounds the work on one batch. By then another process works on it too.
+	turnTimeout = 2 * fanOutWait
 
 	// againAfter is the pause before a message is fanned out again that could not be
 	// handed over to all subscriptions.
@@ -44,6 +43,8 @@ func (t *Topic) fanOutSource() *source {
 // Then it acknowledges them. A message that could not be handed over to every
 // subscription comes again.
 func (t *Topic) fanOut(ctx context.Context, w *wire.Wire, pulled []*wire.Pulled) {
+	ctx, cancel := context.WithTimeout(ctx, turnTimeout)
+	defer cancel()
 	batch := t.decode(ctx, pulled)
 	if len(batch) > 0 {
 		if err := t.handOver(ctx, w, batch, t.toQueue); err != nil {
@@ -161,7 +162,7 @@ type parcel struct {
 // as deliveries.
 func (t *Topic) toQueue(ctx context.Context, w *wire.Wire, ns mnq.Namespace, p parcel) {
 	left := p.out
-	if !t.svc.inTrouble(p.sub) {
+	if t.svc.direct.open(p.sub, time.Now()) {
 		left = t.storeInQueue(ctx, ns, p)
 	}
 	if len(left) > 0 {
@@ -169,31 +170,57 @@ func (t *Topic) toQueue(ctx context.Context, w *wire.Wire, ns mnq.Namespace, p p
 	}
 }
 
-// storeInQueue stores messages in the queue of a subscription, within directTimeout, and
-// returns those that it could not store, in order.
+// storeInQueue stores messages in the queue of a subscription and returns those that it
+// could not store in time, in order.
 func (t *Topic) storeInQueue(ctx context.Context, ns mnq.Namespace, p parcel) (left []*outgoing) {
-	ctx, cancel := context.WithTimeout(ctx, directTimeout)
-	defer cancel()
-	arn, _ := parseQueueARN(p.sub.Endpoint)
-	q, err := t.svc.cfg.Queues.Queue(ns, arn.name)
-	if err != nil {
-		t.svc.trouble(p.sub)
+	d := t.svc.direct
+	sends := make([]queue.Send, 0, len(p.out))
+	going := make([]*outgoing, 0, len(p.out))
+	for _, o := range p.out {
+		send, err := o.forQueue(ctx, ns, p.sub)
+		if err != nil { // not the queue's fault
+			left = append(left, o)
+			continue
+		}
+		sends, going = append(sends, send), append(going, o)
+	}
+	if err := d.places.Acquire(ctx, int64(len(sends))); err != nil {
 		return p.out
 	}
-	sends := make([]queue.Send, len(p.out))
-	for i, o := range p.out {
-		if sends[i], err = o.forQueue(ctx, ns, p.sub); err != nil {
-			t.svc.trouble(p.sub)
-			return p.out
+	defer d.places.Release(int64(len(sends)))
+	begun, failed := time.Now(), false
+	ctx, cancel := context.WithTimeout(ctx, d.patience())
+	defer cancel()
+	for i, err := range t.svc.sendAll(ctx, ns, p.sub.Endpoint, sends) {
+		if err != nil {
+			left = append(left, going[i])
+			failed = failed || mnq.KindOf(err) != mnq.Invalid
 		}
+	}
+	if failed {
+		d.failed(p.sub, time.Now())
+	} else {
+		d.worked(p.sub, time.Since(begun))
+	}
+	slices.SortStableFunc(left, func(a, b *outgoing) int { return cmp.Compare(a.m.seq, b.m.seq) })
+	return left
+}
+
+// sendAll sends messages to a queue and returns an error or nil for each.
+func (s *Service) sendAll(ctx context.Context, ns mnq.Namespace, arn string, sends []queue.Send) []error {
+	errs := make([]error, len(sends))
+	to, _ := parseQueueARN(arn) // it was checked when it was set
+	q, err := s.cfg.Queues.Find(ctx, ns, to.name)
+	if err != nil {
+		for i := range errs {
+			errs[i] = err
+		}
+		return errs
 	}
 	for i, r := range q.Send(ctx, sends) {
-		if r.Err != nil {
-			t.svc.trouble(p.sub)
-			left = append(left, p.out[i])
-		}
+		errs[i] = r.Err
 	}
-	return left
+	return errs
 }
 
 // toDeliveries stores messages in the topic's stream for subscriptions that are

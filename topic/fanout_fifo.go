@@ -17,6 +17,8 @@ import (
 // with the same message and go in order, and FIFO queues take each message once, so the
 // order in which they take them is the same.
 func (t *Topic) fanOutInOrder(ctx context.Context, w *wire.Wire, pulled []*wire.Pulled) {
+	ctx, cancel := context.WithTimeout(ctx, turnTimeout)
+	defer cancel()
 	head := pulled[0]
 	batch, err := t.readBatch(ctx, w, head)
 	done := 0
@@ -69,7 +71,7 @@ func (t *Topic) handOverInOrder(ctx context.Context, w *wire.Wire, batch []*outg
 	}
 	err = t.handOver(ctx, w, batch, func(ctx context.Context, w *wire.Wire, ns mnq.Namespace, p parcel) {
 		left := p.out // behind what waits already
-		if waiting[p.sub.ID] == 0 && !t.svc.inTrouble(p.sub) {
+		if waiting[p.sub.ID] == 0 && t.svc.direct.open(p.sub, time.Now()) {
 			left = t.storeInQueue(ctx, ns, p)
 		}
 		t.toDeliveriesInOrder(ctx, w, parcel{p.sub, left})

@@ -30,30 +30,7 @@ func (b *bundle) receive(name string) []queue.Message {
 // are no more.
 func (b *bundle) drain(name string, n int) []queue.Message {
 	b.t.Helper()
-	q, err := b.processes[0].queues.Queue(b.ns, name)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	var all []queue.Message
-	for {
-		got, err := q.Receive(context.Background(), queue.Receive{Max: 10, Wait: 20 * time.Second, Visibility: time.Hour})
-		if err != nil {
-			b.t.Fatal(err)
-		}
-		if len(got) == 0 {
-			break
-		}
-		all = append(all, got...)
-		var handles []string
-		for _, m := range got {
-			handles = append(handles, m.Handle)
-		}
-		for _, err := range q.DeleteMessages(context.Background(), handles) {
-			if err != nil {
-				b.t.Fatal(err)
-			}
-		}
-	}
+	all := b.all(name)
 	if len(all) != n {
 		b.t.Errorf("%d messages in %s, want %d", len(all), name, n)
 	}

@@ -25,6 +25,7 @@ type follower struct {
 	stream jetstream.Stream
 	loaded chan struct{} // closed when everything has been read once
 	again  chan struct{} // asks for the bucket to be read anew
+	ended  chan struct{} // closed when nobody follows any more
 
 	mu    sync.Mutex
 	known map[string]known
@@ -50,7 +51,7 @@ type question struct {
 func newFollower(js jetstream.JetStream, bucket string, log *slog.Logger, apply func(string, []byte, uint64)) *follower {
 	return &follower{
 		js: js, bucket: bucket, apply: apply, log: log,
-		loaded: make(chan struct{}), again: make(chan struct{}, 1), known: map[string]known{}, moved: make(chan struct{}),
+		loaded: make(chan struct{}), again: make(chan struct{}, 1), ended: make(chan struct{}), known: map[string]known{}, moved: make(chan struct{}),
 	}
 }
 
@@ -71,6 +72,7 @@ func (f *follower) open(ctx context.Context, replicas int) (err error) {
 
 // run follows the bucket until ctx ends.
 func (f *follower) run(ctx context.Context) {
+	defer close(f.ended)
 	for ctx.Err() == nil {
 		err := f.watch(ctx)
 		if ctx.Err() != nil {
@@ -207,6 +209,8 @@ func (f *follower) remove(ctx context.Context, key string, last uint64) error {
 // the bucket is read anew.
 const fallenBehind = 2 * time.Second
 
+var errEnded = errors.New("the process is stopping")
+
 // fresh returns when everything has been applied that was written before the call,
 // by whichever process.
 func (f *follower) fresh(ctx context.Context) error {
@@ -231,6 +235,8 @@ func (f *follower) fresh(ctx context.Context) error {
 			default:
 			}
 			timer.Reset(fallenBehind)
+		case <-f.ended:
+			return errEnded
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}

@@ -60,7 +60,7 @@ type Service struct {
 	deliveries *deliveries
 	attempts   *attemptLog
 	asks       *askLimits
-	troubles   troubles
+	direct     *direct
 	streams    streamsOf
 	bridges    *bridges
 	tender     tender
@@ -101,7 +101,7 @@ func New(cfg Config) (*Service, error) {
 		cfg: cfg, log: cfg.Log, spaces: map[string]*space{}, topics: map[string]*Topic{},
 		subs: map[string]*subscribers{}, byID: map[string]*subscriptionRecord{},
 		making: map[string]int{}, conns: map[string]*connection{}, egress: newEgress(cfg.Egress),
-		strangers: rate.NewLimiter(10, 10), bridges: newBridges(),
+		strangers: rate.NewLimiter(10, 10), direct: newDirect(), bridges: newBridges(),
 	}
 	var err error
 	if s.signer, err = newSigner(cfg.Control, cfg.Key, cfg.Replicas, cfg.PublicURL); err != nil {

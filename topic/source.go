@@ -3,7 +3,6 @@ package topic
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"time"
 
@@ -122,7 +121,12 @@ func (x *source) ensure(w *wire.Wire) error {
 func (x *source) take(w *wire.Wire, p *wire.Pulled, err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if p != nil {
+	switch {
+	case p != nil && x.apart: // at once: the request may stand on when no more may be out
+		x.busy++
+		x.begin(w, []*wire.Pulled{p})
+		return
+	case p != nil:
 		x.got = append(x.got, p)
 		return
 	}
@@ -134,12 +138,8 @@ func (x *source) take(w *wire.Wire, p *wire.Pulled, err error) {
 	} else {
 		x.failures++
 	}
-	x.busy += len(got)
-	if x.apart {
-		for part := range slices.Chunk(got, 1) {
-			x.begin(w, part)
-		}
-	} else if len(got) > 0 {
+	if len(got) > 0 {
+		x.busy += len(got)
 		x.begin(w, got)
 	}
 	if x.failures > 0 && !errors.Is(err, wire.ErrNoConsumer) || x.failures > 1 {

@@ -21,8 +21,9 @@ import (
 // bundle is an installation without a directory: one node, one namespace, and any
 // number of processes with their queues and topics.
 type bundle struct {
-	t         *testing.T
+	t         testing.TB
 	dir       string
+	fsync     string
 	node      *node.Node
 	ns        mnq.Namespace
 	signing   nkeys.KeyPair
@@ -60,7 +61,12 @@ func alone(t *testing.T, f func(t *testing.T, b *bundle)) {
 	})
 }
 
-func newBundle(t *testing.T, dir string) *bundle {
+func newBundle(t testing.TB, dir string) *bundle {
+	t.Helper()
+	return newBundleWith(t, dir, node.FsyncInterval)
+}
+
+func newBundleWith(t testing.TB, dir string, fsync string) *bundle {
 	t.Helper()
 	acc, err := nkeys.CreateAccount()
 	if err != nil {
@@ -75,7 +81,7 @@ func newBundle(t *testing.T, dir string) *bundle {
 	limits := node.Unlimited()
 	limits.Storage = 100 << 20
 	b := &bundle{
-		t: t, dir: dir, signing: signing,
+		t: t, dir: dir, fsync: fsync, signing: signing,
 		ns:      mnq.Namespace{ID: id, Name: "n", Protocol: mnq.ProtocolSQSSNS, Region: "fr-par", Quota: mnq.DefaultQuota(mnq.ProtocolSQSSNS)},
 		account: node.Account{ID: id, Name: "n", SigningKey: pub, Limits: limits},
 	}
@@ -85,7 +91,7 @@ func newBundle(t *testing.T, dir string) *bundle {
 
 func (b *bundle) start() {
 	b.t.Helper()
-	n, err := node.New(node.Config{DataDir: b.dir, Fsync: node.FsyncInterval})
+	n, err := node.New(node.Config{DataDir: b.dir, Fsync: b.fsync})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -105,7 +111,7 @@ func (b *bundle) process() *process {
 	p := &process{}
 	var err error
 	p.queues, err = queue.New(queue.Config{
-		Control: b.node.Control(), HandleKey: []byte(strings.Repeat("k", 32)), Connect: p.connect(b), LenientNames: true,
+		Control: b.node.Control(), HandleKey: []byte(strings.Repeat("k", 32)), Connect: p.connect(b), LenientNames: true, GroupCommit: b.fsync == node.FsyncAlways,
 	})
 	if err != nil {
 		b.t.Fatal(err)
@@ -153,7 +159,7 @@ func (p *process) connect(b *bundle) func(context.Context, string) (*nats.Conn, 
 }
 
 // kill ends a process as if it had died: nothing is finished.
-func (p *process) kill(t *testing.T) {
+func (p *process) kill(t testing.TB) {
 	t.Helper()
 	p.mu.Lock()
 	for _, c := range p.conns {
@@ -163,7 +169,7 @@ func (p *process) kill(t *testing.T) {
 	p.end(t)
 }
 
-func (p *process) end(t *testing.T) {
+func (p *process) end(t testing.TB) {
 	t.Helper()
 	if err := errors.Join(p.topics.Stop(context.Background()), p.queues.Stop(context.Background())); err != nil {
 		t.Error(err)
