@@ -558,7 +558,7 @@ func TestRemovedSubscriptionLeavesNothing(t *testing.T) {
 			}
 		}
 		for i, p := range b.processes {
-			if n := len(p.topics.deliveries.sources); n != 0 {
+			if n := p.topics.deliveries.count(); n != 0 {
 				t.Errorf("%d sources are left in process %d", n, i)
 			}
 		}
