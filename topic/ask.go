@@ -42,12 +42,15 @@ func newAskLimits() *askLimits {
 func (l *askLimits) turn(namespaceID string, t target, now time.Time) (time.Time, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	limiters := []*rate.Limiter{limiter(l.namespaces, namespaceID, askPerNamespace, askNamespaceBurst, now)}
-	if !t.loopback() {
-		limiters = append(limiters, limiter(l.hosts, t.host, askPerHost, askHostBurst, now))
-		for _, a := range t.addrs {
-			limiters = append(limiters, limiter(l.addresses, a, askPerAddress, askAddressBurst, now))
-		}
+	if t.loopback() {
+		return now, nil
+	}
+	limiters := []*rate.Limiter{
+		limiter(l.namespaces, namespaceID, askPerNamespace, askNamespaceBurst, now),
+		limiter(l.hosts, t.host, askPerHost, askHostBurst, now),
+	}
+	for _, a := range t.addrs {
+		limiters = append(limiters, limiter(l.addresses, a, askPerAddress, askAddressBurst, now))
 	}
 	var wait time.Duration
 	taken := make([]*rate.Reservation, len(limiters))

@@ -116,6 +116,13 @@ func (d *deliveries) room(t *Topic, subscriptionID, place string) int {
 	return n
 }
 
+// gone has what a removed subscription leaves behind removed. It does not block.
+func (d *deliveries) gone(t *Topic, subscriptionID string) {
+	if t != nil {
+		d.s.background(func() { d.alive(t, subscriptionID) })
+	}
+}
+
 // alive reports whether there is still something to deliver to. When there is not it
 // removes what the subscription has left behind.
 func (d *deliveries) alive(t *Topic, subscriptionID string) bool {
@@ -195,23 +202,24 @@ func (d *deliveries) deliver(t *Topic, subscriptionID string, w *wire.Wire, from
 		return
 	}
 	p.delivery = &delivery{topic: t, ns: ns, sub: sub, m: m, attempt: from.Count, policy: policyOf(t, sub, m.kind)}
-	if early := time.Until(m.publishedAt); early > 0 && m.kind != notification { // its turn at the limit for its target comes then
-		d.pause(ctx, t, p, early)
-		return
-	}
-	place, err := d.place(ctx, t, p)
+	place, err := d.place(d.s.run, t, p)
 	if err != nil {
-		w.Leave(from) // cut off by Stop
+		w.Leave(from) // the service stops
 		return
 	}
 	defer place.release()
 	d.attempt(ctx, p, place)
 }
 
-// place waits for a slot, and first for the subscription's turn when its rate is
-// limited.
+// place waits for a slot; before that for the turn of a confirmation request at the limit
+// for its target, or of the subscription when its rate is limited.
 func (d *deliveries) place(ctx context.Context, t *Topic, p taken) (slot, error) {
 	defer p.hold()()
+	if p.m.kind != notification {
+		if err := waitUntil(ctx, p.m.publishedAt); err != nil {
+			return slot{}, err
+		}
+	}
 	if perSecond := p.policy.PerSecond(); perSecond > 0 {
 		if err := d.throttles.wait(ctx, p.sub.ID, perSecond); err != nil {
 			return slot{}, err

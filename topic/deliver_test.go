@@ -594,3 +594,50 @@ func TestStopWaitsForAttempts(t *testing.T) {
 		}
 	})
 }
+
+// TestQueuesThatRefuse: what a queue refuses goes to the dead-letter queue at once, in
+// the form in which the queue would have got it.
+func TestQueuesThatRefuse(t *testing.T) {
+	t.Parallel()
+	onWeb(t, func(t *testing.T, b *bundle, w *web) {
+		a := b.topic("a")
+		b.queue("dead")
+		b.queue("small", "MaximumMessageSize", "1024")
+		dead := `{"deadLetterTargetArn":"` + b.arn("dead") + `"}`
+		missing := b.subscribe(a, "missing", attrRedrive, dead)
+		raw := b.subscribe(a, "small", attrRaw, "true", attrRedrive, dead)
+		w.start()
+		var attrs []queue.Attribute
+		for i := range 11 {
+			attrs = append(attrs, queue.Attribute{Name: fmt.Sprintf("a%02d", i), DataType: "String", Value: []byte("v")})
+		}
+		if out := a.Publish(t.Context(), b.ns, []Publication{{Message: "many", Attributes: attrs}}); out[0].Err != nil {
+			t.Fatal(out[0].Err)
+		}
+		time.Sleep(time.Minute)
+		for _, m := range b.drain("dead", 2) { // eleven attributes do not fit a raw message
+			body := parseBody(t, m.Body)
+			if body["Message"] != "many" || len(body["MessageAttributes"].(map[string]any)) != 11 || len(m.Attributes) != 0 {
+				t.Errorf("%+v", m)
+			}
+			if at := m.SentAt.Sub(w.begun); at > time.Second {
+				t.Errorf("a dead letter after %s", at)
+			}
+		}
+		long := strings.Repeat("x", 2000)
+		b.publish(a, long)
+		time.Sleep(time.Minute)
+		got := b.drain("dead", 2)
+		if got[0].Body != long && got[1].Body != long {
+			t.Error("the raw message that was too long for its queue is not there as it was")
+		}
+		for _, sub := range []Subscription{missing, raw} {
+			all, err := a.svc.Attempts(t.Context(), b.ns, "a", sub.ID)
+			if err != nil || len(all) == 0 || all[0].Outcome != outcomeDeadLetter || all[0].Number != 1 {
+				t.Errorf("%+v, %v", all, err)
+			}
+		}
+		b.drain("small", 0)
+		b.idle(a)
+	})
+}

@@ -325,15 +325,6 @@ var errNotOpen = &mnq.Error{
 	Hint: "--egress-allow",
 }
 
-// displayEndpoint is the endpoint for logs and listings: without its password.
-func displayEndpoint(endpoint string) string {
-	u, err := url.Parse(endpoint)
-	if err != nil {
-		return "(not a URL)"
-	}
-	return u.Redacted()
-}
-
 // class says in one word how an attempt ended. It is all that a tenant learns
 // about a failure: neither addresses nor answers.
 type class string

@@ -457,9 +457,11 @@ func TestDisplayEndpointHidesPasswords(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]string{
 		"https://a.example/x?y=z":        "https://a.example/x?y=z",
-		"https://user:s3cret@a.example/": "https://user:xxxxx@a.example/",
+		"https://user:s3cret@a.example/": "https://user:****@a.example/",
 		"https://user@a.example/":        "https://user@a.example/",
-		"http://a b/%zz":                 "(not a URL)",
+		"http://a b:c@d/%zz":             "http://a b:c@d/%zz", // not a URL, which Subscribe refuses
+		"arn:scw:sqs:fr-par:x:q":         "arn:scw:sqs:fr-par:x:q",
+		"https://a.example/?to=x@y.z":    "https://a.example/?to=x@y.z",
 	} {
 		if got := displayEndpoint(in); got != want {
 			t.Errorf("%s: %s", in, got)

@@ -96,8 +96,9 @@ type subscriptionRecord struct {
 	Topic     string    `json:"topic"`
 	Protocol  string    `json:"protocol"`
 	Endpoint  string    `json:"endpoint"`
-	Owner     string    `json:"owner"`     // account
-	Principal string    `json:"principal"` // who subscribed
+	Sealed    []byte    `json:"sealed,omitempty"` // the endpoint, when it has a password in it: see endpointSeal
+	Owner     string    `json:"owner"`            // account
+	Principal string    `json:"principal"`        // who subscribed
 	State     string    `json:"state"`
 	Settings  settings  `json:"settings,omitempty"`
 	From      uint64    `json:"from"`  // messages after this sequence of the topic's stream are for it
@@ -132,8 +133,6 @@ func subscriptionKey(namespaceID, topicID, protocol, endpoint string) string {
 	sum := sha256.Sum256([]byte(protocol + "\x00" + endpoint))
 	return "s." + namespaceID + "." + topicID + "." + hex.EncodeToString(sum[:16])
 }
-
-func (r *subscriptionRecord) encode() ([]byte, error) { return json.Marshal(r) }
 
 const recordVersion = 1
 

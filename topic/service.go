@@ -56,6 +56,7 @@ type Service struct {
 
 	egress     *egress
 	signer     *signer
+	seal       endpointSeal
 	strangers  *rate.Limiter // of questions to the store that anybody can cause
 	deliveries *deliveries
 	attempts   *attemptLog
@@ -104,6 +105,9 @@ func New(cfg Config) (*Service, error) {
 		strangers: rate.NewLimiter(10, 10), direct: newDirect(), bridges: newBridges(),
 	}
 	var err error
+	if s.seal, err = newEndpointSeal(cfg.Key); err != nil {
+		return nil, err
+	}
 	if s.signer, err = newSigner(cfg.Control, cfg.Key, cfg.Replicas, cfg.PublicURL); err != nil {
 		return nil, err
 	}
@@ -172,6 +176,9 @@ func (s *Service) apply(key string, value []byte, revision uint64) {
 		return
 	}
 	r, sub, err := decodeDefinition(key, value, revision)
+	if err == nil && sub != nil {
+		err = s.seal.reveal(key, sub)
+	}
 	switch {
 	case err != nil:
 		s.log.Error("topic definition cannot be read", "error", err)
@@ -198,6 +205,7 @@ func (s *Service) forget(key string) {
 	if id, _, ok := strings.Cut(t[2], "."); ok && t[0] == "s" && s.subs[id] != nil {
 		if old := s.subs[id].remove(key); old != nil {
 			delete(s.byID, old.ID)
+			s.deliveries.gone(s.topics[old.topicID], old.ID)
 		}
 		if s.subs[id].empty() {
 			delete(s.subs, id)

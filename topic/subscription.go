@@ -2,6 +2,7 @@ package topic
 
 import (
 	"context"
+	"encoding/json"
 	"maps"
 	"slices"
 	"strconv"
@@ -38,7 +39,7 @@ type Subscription struct {
 	TopicARN string
 	Topic    string // name
 	Protocol string
-	Endpoint string
+	Endpoint string // a password in it is masked
 	Owner    string // account
 	Pending  bool   // its endpoint has not confirmed it
 }
@@ -51,7 +52,7 @@ func (s Subscription) Place() string { return s.Topic + ":" + s.ID }
 
 func (s *Service) shown(ns mnq.Namespace, r *subscriptionRecord) Subscription {
 	return Subscription{
-		ID: r.ID, TopicARN: s.arn(ns, r.Topic), Topic: r.Topic, Protocol: r.Protocol, Endpoint: r.Endpoint,
+		ID: r.ID, TopicARN: s.arn(ns, r.Topic), Topic: r.Topic, Protocol: r.Protocol, Endpoint: displayEndpoint(r.Endpoint),
 		Owner: r.Owner, Pending: r.State == statePending,
 	}
 }
@@ -144,7 +145,7 @@ func (t *Topic) subscribe(ctx context.Context, ns mnq.Namespace, key string, in 
 			return nil, err
 		}
 	}
-	value, err := r.encode()
+	value, err := json.Marshal(t.svc.seal.hide(key, r))
 	if err != nil {
 		return nil, err
 	}
@@ -272,7 +273,7 @@ func (s *Service) SubscriptionAttributes(_ context.Context, ns mnq.Namespace, to
 	}
 	sub := s.shown(ns, r)
 	out := map[string]string{
-		"SubscriptionArn": sub.ARN(), "TopicArn": sub.TopicARN, "Owner": r.Owner, "Protocol": r.Protocol, "Endpoint": r.Endpoint,
+		"SubscriptionArn": sub.ARN(), "TopicArn": sub.TopicARN, "Owner": r.Owner, "Protocol": r.Protocol, "Endpoint": displayEndpoint(r.Endpoint),
 		attrRaw: "false", "PendingConfirmation": strconv.FormatBool(sub.Pending),
 		"ConfirmationWasAuthenticated": strconv.FormatBool(r.Authenticated), "SubscriptionPrincipal": r.Principal,
 	}
@@ -332,7 +333,7 @@ func (s *Service) rewrite(ctx context.Context, old *subscriptionRecord, f func(*
 	if err := f(&r); err != nil {
 		return err
 	}
-	value, err := r.encode()
+	value, err := json.Marshal(s.seal.hide(old.key, &r))
 	if err != nil {
 		return err
 	}

@@ -54,6 +54,10 @@ func (x *throttles) wait(ctx context.Context, subscriptionID string, perSecond i
 	if err != nil {
 		return err
 	}
+	return waitUntil(ctx, at)
+}
+
+func waitUntil(ctx context.Context, at time.Time) error {
 	timer := time.NewTimer(time.Until(at))
 	defer timer.Stop()
 	select {
