@@ -167,7 +167,7 @@ func (x *source) begin(w *wire.Wire, msgs []*wire.Pulled) {
 		x.mu.Lock()
 		defer x.mu.Unlock()
 		x.busy -= len(msgs)
-		x.ask()
+		x.ask() //nolint:contextcheck // a source lives longer than a request
 	})
 	if !begun {
 		w.Leave(msgs...) // for another process, or the next
