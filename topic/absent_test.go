@@ -18,6 +18,9 @@ func TestWhatAnotherProcessMadeIsThere(t *testing.T) {
 			for range 50 {
 				time.Sleep(time.Second) // links ask the store some times a second only
 				topic := b.topic("t")
+				if _, err := other.Topic(b.ns, "t"); err != nil {
+					t.Fatal(err)
+				}
 				if err := other.Delete(ctx, b.ns, topic.Name()); err != nil {
 					t.Fatal(err)
 				}

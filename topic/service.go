@@ -13,6 +13,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/openmnq/mnq"
+	"github.com/openmnq/mnq/internal/wire"
 	"github.com/openmnq/mnq/queue"
 )
 
@@ -58,6 +59,7 @@ type Service struct {
 	signer     *signer
 	seal       endpointSeal
 	strangers  *rate.Limiter // of questions to the store that anybody can cause
+	misses     *rate.Limiter // of those that tenants can
 	deliveries *deliveries
 	attempts   *attemptLog
 	asks       *askLimits
@@ -102,7 +104,7 @@ func New(cfg Config) (*Service, error) {
 		cfg: cfg, log: cfg.Log, spaces: map[string]*space{}, topics: map[string]*Topic{},
 		subs: map[string]*subscribers{}, byID: map[string]*subscriptionRecord{},
 		making: map[string]int{}, conns: map[string]*connection{}, egress: newEgress(cfg.Egress),
-		strangers: rate.NewLimiter(10, 10), direct: newDirect(), bridges: newBridges(),
+		strangers: rate.NewLimiter(10, 10), misses: rate.NewLimiter(100, 100), direct: newDirect(), bridges: newBridges(),
 	}
 	var err error
 	if s.seal, err = newEndpointSeal(cfg.Key); err != nil {
@@ -274,13 +276,30 @@ func (s *Service) lookup(namespaceID, name string) *Topic {
 	return nil
 }
 
-// Topic returns the topic of that name, from memory. Missing, or deleted: kind and
-// code NotFound.
+// Topic returns the topic of that name. What is not known in memory may have been made
+// by another process a moment ago and is looked for in the store. Missing, or deleted:
+// kind and code NotFound.
 func (s *Service) Topic(ns mnq.Namespace, name string) (*Topic, error) {
-	if t := s.lookup(ns.ID, name); t != nil && !t.deleted() {
-		return t, nil
+	for range 2 {
+		if t := s.lookup(ns.ID, name); t != nil && !t.deleted() {
+			return t, nil
+		}
+		if !s.hear() {
+			break
+		}
 	}
 	return nil, missing(name)
+}
+
+// hear waits for the news of other processes, unless that was asked for too often of
+// late.
+func (s *Service) hear() bool {
+	if s.run == nil || !s.misses.Allow() {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(s.run, wire.Timeout)
+	defer cancel()
+	return s.defs.fresh(ctx) == nil
 }
 
 // List returns names of topics that come after after, in byte order, at most limit.

@@ -241,9 +241,14 @@ func (s *Service) Subscriptions(ns mnq.Namespace, topic, after string, limit int
 
 // find returns a subscription by the last two parts of its ARN.
 func (s *Service) find(ns mnq.Namespace, topic, id string) (*Topic, *subscriptionRecord, error) {
-	if t := s.lookup(ns.ID, topic); t != nil && !t.deleted() {
-		if r := s.subscriptionByID(id); r != nil && r.topicID == t.id && r.State != stateRemoved {
-			return t, r, nil
+	for range 2 {
+		if t := s.lookup(ns.ID, topic); t != nil && !t.deleted() {
+			if r := s.subscriptionByID(id); r != nil && r.topicID == t.id && r.State != stateRemoved {
+				return t, r, nil
+			}
+		}
+		if !s.hear() {
+			break
 		}
 	}
 	return nil, nil, &mnq.Error{Kind: mnq.NotFound, Code: "NotFound", Op: "topic", Resource: topic + ":" + clip(id), Msg: "Subscription does not exist"}
