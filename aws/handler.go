@@ -408,6 +408,12 @@ func (h *Handler) fail(ctx context.Context, w http.ResponseWriter, req *request,
 	}
 	if info := service.RequestOf(ctx); info != nil {
 		info.Code, info.RequestID = f.name, req.id
+		switch kind := mnq.KindOf(err); {
+		case kind == mnq.Unauthenticated:
+			info.Refused = f.name
+		case kind == mnq.Throttled:
+			info.Throttled = f.name
+		}
 	}
 	body, contentType := req.proto.encodeFailure(req, f, w.Header())
 	write(w, f.status, body, contentType)

@@ -25,6 +25,12 @@ const ackTimeout = time.Second
 // In a FIFO queue a handle ends with its visibility timeout: while the message is
 // still there, an older one is Invalid, code InvalidParameterValue.
 func (q *Queue) DeleteMessages(ctx context.Context, handles []string) []error {
+	errs := q.deleteMessages(ctx, handles)
+	q.countDeleted(errs)
+	return errs
+}
+
+func (q *Queue) deleteMessages(ctx context.Context, handles []string) []error {
 	if q.fifo != nil {
 		return q.fifo.delete(ctx, handles)
 	}

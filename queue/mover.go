@@ -69,6 +69,7 @@ func (r *mover) step(ctx context.Context) (end MoveStatus, reason string) {
 	}
 	moved, err := r.batch(ctx)
 	r.task.Moved += int64(moved)
+	r.q.countRedriven(moved)
 	if r.task.Rate > 0 && moved > 0 {
 		r.free = time.Now().Add(time.Duration(moved) * time.Second / time.Duration(r.task.Rate))
 	}

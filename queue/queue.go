@@ -28,6 +28,7 @@ type Queue struct {
 	pulls   [2]pullSlots // by track
 	fair    fairness
 	turn    atomic.Uint64 // of receives, when there are two tracks
+	tally   tally
 
 	lastSend atomic.Int64 // Unix nanoseconds of this process's last send
 

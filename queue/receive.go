@@ -35,6 +35,14 @@ type delivery struct {
 // deleted meanwhile; QuotaExceeded (OverLimit) when MaxInFlight messages are
 // hidden and Wait is zero; Unavailable.
 func (q *Queue) Receive(ctx context.Context, in Receive) ([]Message, error) {
+	got, err := q.receive(ctx, in)
+	if err == nil {
+		q.countReceived(len(got))
+	}
+	return got, err
+}
+
+func (q *Queue) receive(ctx context.Context, in Receive) ([]Message, error) {
 	if err := q.finishCreate(ctx); err != nil {
 		return nil, err
 	}

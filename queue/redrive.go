@@ -134,6 +134,7 @@ func (q *Queue) bury(ctx context.Context, w *wire, taken []delivery) []delivery 
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTimeout)
 	defer cancel()
 	stay, err := q.moveDead(ctx, w, p, dead)
+	q.countDead(len(dead) - len(stay))
 	if err != nil {
 		q.svc.log.WarnContext(ctx, "dead letters stay in their queue", "queue", q.name, "namespace_id", q.space.id, "count", len(stay), "error", err)
 	}

@@ -33,6 +33,12 @@ const MaxDelay = 15 * time.Minute
 // when the namespace's storage is full, NotFound, and Unavailable when nobody
 // knows whether the message was stored.
 func (q *Queue) Send(ctx context.Context, msgs []Send) []SendResult {
+	out := q.send(ctx, msgs)
+	q.countSent(msgs, out)
+	return out
+}
+
+func (q *Queue) send(ctx context.Context, msgs []Send) []SendResult {
 	out := make([]SendResult, len(msgs))
 	fail := func(err error) []SendResult {
 		for i := range out {

@@ -84,6 +84,7 @@ type space struct {
 	wire *wire
 
 	usage usage
+	tally tally
 }
 
 func newSpace(id string) *space {

@@ -355,6 +355,9 @@ func run[O any](ctx context.Context, a *API, op operation, f func(mnq.Identity) 
 	}
 	out, err := f(c.Identity)
 	if err != nil {
+		if info := service.RequestOf(ctx); info != nil && mnq.KindOf(err) == mnq.Throttled {
+			info.Throttled = "too_many_requests"
+		}
 		return zero, a.render(ctx, c.requestID, err, op)
 	}
 	return out, nil

@@ -15,6 +15,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/openmnq/mnq"
+	"github.com/openmnq/mnq/internal/service"
 )
 
 // problem is the body of every error. Which fields are set depends on Type.
@@ -61,11 +62,13 @@ func invalidArguments(details ...detail) *problem {
 	}
 }
 
+const typeDenied = "denied_authentication"
+
 // deniedAuthentication refuses a token; reason is "invalid_argument" or
 // "not_found".
 func deniedAuthentication(reason string) *problem {
 	return &problem{
-		status: http.StatusUnauthorized, Type: "denied_authentication", Message: "authentication is denied",
+		status: http.StatusUnauthorized, Type: typeDenied, Message: "authentication is denied",
 		Method: "api_key", Reason: reason,
 	}
 }
@@ -183,6 +186,9 @@ func problemOf(e *mnq.Error, op operation) *problem {
 // writeProblem answers a request that reached no operation.
 func (a *API) writeProblem(w http.ResponseWriter, r *http.Request, requestID string, err error) {
 	p := a.render(r.Context(), requestID, err, operation{id: "none", noun: "path"})
+	if info := service.RequestOf(r.Context()); info != nil && p.Type == typeDenied {
+		info.Refused = p.Reason
+	}
 	w.WriteHeader(p.status)
 	_ = json.NewEncoder(w).Encode(p) // the client is gone if this fails
 }

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/openmnq/mnq"
 	"github.com/openmnq/mnq/internal/service"
 )
 
@@ -13,7 +14,7 @@ import (
 func (s *server) routes(control, planes http.Handler) http.Handler {
 	control = s.metrics.Observe("rest", s.log, control)
 	planes = s.metrics.Observe("sqs", s.log, planes) // which of the two, it tells itself
-	var metrics http.Handler = s.metrics
+	var metrics http.Handler = http.HandlerFunc(s.serveMetrics)
 	if s.admin != nil {
 		metrics = http.NotFoundHandler()
 	}
@@ -40,7 +41,8 @@ func (s *server) adminRoutes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", s.health.Live)
 	mux.HandleFunc("GET /readyz", s.health.Ready)
-	mux.Handle("GET /metrics", s.metrics)
+	mux.HandleFunc("GET /metrics", s.metrics.ServePrivate)
+	mux.HandleFunc("GET /metrics/queues", func(w http.ResponseWriter, r *http.Request) { s.serveQueueMetrics(w, r, mnq.Identity{}) })
 	service.Profiles(mux)
 	return mux
 }

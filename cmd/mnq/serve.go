@@ -218,6 +218,9 @@ func (s *server) openFrontDoors(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := s.registerMetrics(); err != nil {
+		return err
+	}
 	s.health.AddCheck("nats", s.node.Ready)
 	s.health.AddCheck("directory", s.directory.Ready)
 	s.http.Handle(s.routes(control, planes))

@@ -18,14 +18,18 @@ type Metrics struct {
 	registry *prometheus.Registry
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
+	refused  *prometheus.CounterVec
+	throttle *prometheus.CounterVec
 	handler  http.Handler
+	private  *prometheus.Registry // what not everybody may see
+	all      http.Handler
 }
 
 // NewMetrics makes a registry with the Go and process collectors, the build and
 // the HTTP counters.
 func NewMetrics(b Build) *Metrics {
 	m := &Metrics{
-		registry: prometheus.NewRegistry(),
+		registry: prometheus.NewRegistry(), private: prometheus.NewRegistry(),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "mnq_http_requests_total",
 			Help: "Requests answered, by front door, operation and outcome.",
@@ -37,15 +41,24 @@ func NewMetrics(b Build) *Metrics {
 			NativeHistogramBucketFactor: 1.1,
 		}, []string{"front", "operation"}),
 	}
+	m.refused = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "mnq_auth_failures_total",
+		Help: "Requests without an identity that could be proved, by front door and reason.",
+	}, []string{"front", "reason"})
+	m.throttle = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "mnq_throttled_total",
+		Help: "Requests refused because a limit was reached for now, by front door and code.",
+	}, []string{"front", "limit"})
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name:        "mnq_build_info",
 		Help:        "Always 1; the labels say which build runs.",
 		ConstLabels: prometheus.Labels{"version": b.Version, "commit": b.Commit, "go_version": b.Go},
 	})
 	info.Set(1)
-	m.registry.MustRegister(m.requests, m.duration, info,
+	m.registry.MustRegister(m.requests, m.duration, m.refused, m.throttle, info,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	m.handler = promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4})
+	m.handler = handlerFor(m.registry)
+	m.all = handlerFor(prometheus.Gatherers{m.registry, m.private})
 	return m
 }
 
@@ -59,8 +72,28 @@ func (m *Metrics) Register(cs ...prometheus.Collector) error {
 	return nil
 }
 
-// ServeHTTP answers /metrics.
+// RegisterPrivate adds collectors whose series name projects.
+func (m *Metrics) RegisterPrivate(c prometheus.Collector) error { return m.private.Register(c) }
+
+func handlerFor(g prometheus.Gatherer) http.Handler {
+	return promhttp.HandlerFor(g, promhttp.HandlerOpts{MaxRequestsInFlight: 4})
+}
+
+// ServeHTTP answers /metrics for everybody: without what RegisterPrivate added.
 func (m *Metrics) ServeHTTP(w http.ResponseWriter, r *http.Request) { m.handler.ServeHTTP(w, r) }
+
+// ServePrivate answers /metrics for the operator: with everything.
+func (m *Metrics) ServePrivate(w http.ResponseWriter, r *http.Request) { m.all.ServeHTTP(w, r) }
+
+// ServeOnly answers with what one collector says.
+func (m *Metrics) ServeOnly(w http.ResponseWriter, r *http.Request, c prometheus.Collector) {
+	only := prometheus.NewPedanticRegistry()
+	if err := only.Register(c); err != nil {
+		http.Error(w, "cannot collect", http.StatusInternalServerError)
+		return
+	}
+	handlerFor(only).ServeHTTP(w, r)
+}
 
 // Request is what a front door tells about the request it answers. The zero
 // value of a field is filled in from the outside: the front's name and the
@@ -71,6 +104,8 @@ type Request struct {
 	Code      string        // the wire error code, or "ok"
 	RequestID string        // for the log only
 	Waited    time.Duration // how long a long poll waited for messages
+	Refused   string        // why the caller's identity was refused, of a fixed set; "" when it was not
+	Throttled string        // the limit that was reached for now, of a fixed set
 }
 
 type requestKey struct{}
@@ -98,6 +133,12 @@ func (m *Metrics) Observe(front string, log *slog.Logger, next http.Handler) htt
 		}
 		if info.Code == "" {
 			info.Code = statusClass(rec.status)
+		}
+		if info.Refused != "" {
+			m.refused.WithLabelValues(info.Front, info.Refused).Inc()
+		}
+		if info.Throttled != "" {
+			m.throttle.WithLabelValues(info.Front, info.Throttled).Inc()
 		}
 		took := time.Since(begin)
 		m.requests.WithLabelValues(info.Front, info.Operation, info.Code).Inc()

@@ -1,0 +1,230 @@
+package main
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	"gopkg.in/yaml.v3"
+
+	"github.com/openmnq/mnq/queue"
+)
+
+// scrape gets metrics, with an API key when token is not empty.
+func scrape(t *testing.T, url, token string) (status int, text string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if token != "" {
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(b)
+}
+
+func wantMetric(t *testing.T, text, pattern string) {
+	t.Helper()
+	if !regexp.MustCompile(`(?m)^` + pattern + `$`).MatchString(text) {
+		t.Errorf("no %s", pattern)
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s, lines, err := startServer(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { s.stop(); <-s.done }()
+	base := ""
+	for _, l := range lines {
+		if rest, ok := strings.CutPrefix(l, "http "); ok {
+			base = strings.TrimSpace(rest)
+		}
+	}
+	e := keysOf(t, dir)
+	secret, project := e["SCW_SECRET_KEY"], e["SCW_DEFAULT_PROJECT_ID"]
+	mnq := func(args ...string) {
+		t.Helper()
+		var errs lockedBuffer
+		if code := run(t.Context(), args, e, streams{strings.NewReader(""), io.Discard, &errs}); code != exitOK {
+			t.Fatalf("%v: exit code %d, %s", args, code, &errs)
+		}
+	}
+	mnq("namespace", "create", "n", "--protocol", "sqs_sns")
+	mnq("queue", "create", "q")
+	mnq("queue", "create", "other")
+	mnq("queue", "send", "q", "one")
+	mnq("queue", "send", "q", "two")
+	mnq("queue", "receive", "q", "--wait", "5", "--ack")
+	mnq("queue", "receive", "other")
+	mnq("queue", "purge", "other", "--yes")
+	if code := run(t.Context(), []string{"queue", "purge", "other", "--yes"}, e, streams{strings.NewReader(""), io.Discard, io.Discard}); code != exitFailed {
+		t.Errorf("purged twice within a minute: exit code %d", code)
+	}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, base+"/openmnq/v1/projects", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+
+	// What belongs to projects is for those who may see them all.
+	if _, text := scrape(t, base+"/metrics", ""); strings.Contains(text, project) || !strings.Contains(text, "mnq_build_info") {
+		t.Error("everybody sees projects, or nothing")
+	}
+	_, text := scrape(t, base+"/metrics", secret)
+	of := `\{project="` + project + `"\} `
+	for _, want := range []string{
+		`mnq_queue_messages_sent_total` + of + `2`, `mnq_queue_sent_bytes_total` + of + `6`, `mnq_queue_messages_received_total` + of + `1`,
+		`mnq_queue_receives_empty_total` + of + `1`, `mnq_queue_messages_deleted_total` + of + `1`, `mnq_queue_dead_lettered_total` + of + `0`,
+		`mnq_queue_redriven_total` + of + `0`, `mnq_auth_failures_total\{front="rest",reason="invalid_argument"\} 1`,
+		`mnq_throttled_total\{front="rest",limit="too_many_requests"\} 1`, `mnq_jetstream_streams [1-9][0-9]*`, `mnq_jetstream_storage_limit_bytes [1-9].*`, `mnq_nats_connections [0-9]+`, `mnq_nats_slow_consumers_total 0`,
+	} {
+		wantMetric(t, text, want)
+	}
+	if status, _ := scrape(t, base+"/metrics/queues", ""); status != http.StatusUnauthorized {
+		t.Errorf("queues for everybody: %d", status)
+	}
+	_, queues := scrape(t, base+"/metrics/queues?project="+project+"&name=q", secret)
+	wantMetric(t, queues, `mnq_per_queue_messages\{namespace="A[A-Z2-7]{55}",project="`+project+`",queue="q",state="visible"\} 1`)
+	wantMetric(t, queues, `mnq_per_queue_messages_sent_total\{.*queue="q"\} 2`)
+	wantMetric(t, queues, `mnq_per_queue_oldest_message_age_seconds\{.*queue="q"\} [0-9.e-]+`)
+	if strings.Contains(queues, `queue="other"`) {
+		t.Error("other queues than the one asked for")
+	}
+	if _, none := scrape(t, base+"/metrics/queues?project=11111111-2222-4333-8444-555555555555", secret); none != "" {
+		t.Errorf("of another project: %s", none)
+	}
+	wantShipped(t, text+queues)
+	for name, text := range map[string]string{"/metrics": text, "/metrics/queues": queues} {
+		problems, err := promlint.New(strings.NewReader(text)).Lint()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range problems {
+			t.Errorf("%s: %s: %s", name, p.Metric, p.Text)
+		}
+	}
+}
+
+func TestQueueSeriesAreCapped(t *testing.T) {
+	t.Parallel()
+	at := time.Now()
+	all := []countedQueue{
+		{"p", "n", "a", queue.Totals{Sent: 1}, queue.Counts{Visible: 1, Oldest: at}, true},
+		{"p", "n", "b", queue.Totals{Sent: 2}, queue.Counts{Visible: 5}, true},
+		{"p", "n", "c", queue.Totals{Sent: 4}, queue.Counts{InFlight: 2, Oldest: at.Add(-time.Hour)}, true},
+		{"o", "m", "d", queue.Totals{Sent: 8}, queue.Counts{}, false},
+	}
+	got := capQueues(all, 1)
+	if len(got) != 3 || got[0].name != "b" {
+		t.Fatalf("%+v", got)
+	}
+	for _, c := range got[1:] {
+		switch {
+		case c.name != otherQueues:
+			t.Errorf("%+v", c)
+		case c.project == "p" && (c.totals.Sent != 5 || c.depth() != 3 || !c.counts.Oldest.Equal(at.Add(-time.Hour))):
+			t.Errorf("%+v", c)
+		case c.project == "o" && (c.totals.Sent != 8 || c.known):
+			t.Errorf("%+v", c)
+		}
+	}
+	if got := capQueues(all, 4); len(got) != 4 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestCountersDoNotFall deletes a namespace.
+func TestCountersDoNotFall(t *testing.T) {
+	t.Parallel()
+	totals := map[string]queue.Totals{"a": {Sent: 3}, "b": {Sent: 4}}
+	gone := false
+	c := newProjectCollector(func() map[string]queue.Totals { return totals }, func(ns string) (string, bool) { return "p", !gone || ns != "a" })
+	if got := collected(t, c)["mnq_queue_messages_sent_total"]; got != 7 {
+		t.Errorf("%v sent", got)
+	}
+	delete(totals, "a")
+	gone = true
+	if got := collected(t, c)["mnq_queue_messages_sent_total"]; got != 7 {
+		t.Errorf("%v sent after a namespace is gone", got)
+	}
+}
+
+// collected returns the only value of each metric.
+func collected(t *testing.T, c prometheus.Collector) map[string]float64 {
+	t.Helper()
+	r := prometheus.NewPedanticRegistry()
+	if err := r.Register(c); err != nil {
+		t.Fatal(err)
+	}
+	families, err := r.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]float64{}
+	for _, f := range families {
+		out[f.GetName()] = f.GetMetric()[0].GetCounter().GetValue()
+	}
+	return out
+}
+
+// wantShipped holds the boards and alert rules in deploy to the metrics there are, and
+// the boards to showing all of them.
+func wantShipped(t *testing.T, exposition string) {
+	t.Helper()
+	known := map[string]bool{}
+	for _, m := range regexp.MustCompile(`(?m)^# TYPE (\S+) (\S+)$`).FindAllStringSubmatch(exposition, -1) {
+		known[m[1]] = true
+		if m[2] == "histogram" {
+			known[m[1]+"_bucket"] = true
+		}
+	}
+	used := map[string]bool{}
+	for _, file := range []string{"grafana/fleet.json", "grafana/queue.json", "prometheus/alerts.yaml"} {
+		raw, err := os.ReadFile(filepath.Join("..", "..", "deploy", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasSuffix(file, ".json") && !json.Valid(raw) {
+			t.Errorf("%s is not JSON", file)
+		}
+		if err := yaml.Unmarshal(raw, new(any)); err != nil {
+			t.Errorf("%s: %v", file, err)
+		}
+		for _, name := range regexp.MustCompile(`\bmnq_[a-z_]+`).FindAllString(string(raw), -1) {
+			used[name] = true
+			if !known[name] {
+				t.Errorf("%s asks for %s, which there is not", file, name)
+			}
+		}
+	}
+	for name := range known {
+		if strings.HasPrefix(name, "mnq_") && !used[name] && !used[name+"_bucket"] {
+			t.Errorf("nothing in deploy shows %s", name)
+		}
+	}
+}

@@ -1,0 +1,94 @@
+package queue
+
+import "sync/atomic"
+
+// Totals are numbers of messages, counted by this process since it started.
+type Totals struct {
+	Sent          uint64
+	SentBytes     uint64 // of bodies and attributes
+	Received      uint64
+	EmptyReceives uint64 // receives that found nothing
+	Deleted       uint64 // by receipt handle
+	DeadLettered  uint64 // moved to a dead-letter queue
+	Redriven      uint64 // moved by a task
+}
+
+// Add returns the sum.
+func (t Totals) Add(o Totals) Totals {
+	return Totals{
+		Sent: t.Sent + o.Sent, SentBytes: t.SentBytes + o.SentBytes, Received: t.Received + o.Received,
+		EmptyReceives: t.EmptyReceives + o.EmptyReceives, Deleted: t.Deleted + o.Deleted,
+		DeadLettered: t.DeadLettered + o.DeadLettered, Redriven: t.Redriven + o.Redriven,
+	}
+}
+
+// tally counts; the zero value is ready to use.
+type tally struct {
+	sent, sentBytes, received, empty, deleted, dead, redriven atomic.Uint64
+}
+
+func (t *tally) totals() Totals {
+	return Totals{
+		Sent: t.sent.Load(), SentBytes: t.sentBytes.Load(), Received: t.received.Load(), EmptyReceives: t.empty.Load(),
+		Deleted: t.deleted.Load(), DeadLettered: t.dead.Load(), Redriven: t.redriven.Load(),
+	}
+}
+
+// count counts for the queue and for its namespace, which outlives it.
+func (q *Queue) count(of func(*tally) *atomic.Uint64, n int) {
+	if n > 0 {
+		of(&q.tally).Add(uint64(n))
+		of(&q.space.tally).Add(uint64(n))
+	}
+}
+
+func (q *Queue) countSent(msgs []Send, results []SendResult) {
+	n, bytes := 0, 0
+	for i := range results {
+		if results[i].Err == nil {
+			n++
+			bytes += msgs[i].size()
+		}
+	}
+	q.count(func(t *tally) *atomic.Uint64 { return &t.sent }, n)
+	q.count(func(t *tally) *atomic.Uint64 { return &t.sentBytes }, bytes)
+}
+
+func (q *Queue) countReceived(n int) {
+	if n == 0 {
+		q.count(func(t *tally) *atomic.Uint64 { return &t.empty }, 1)
+		return
+	}
+	q.count(func(t *tally) *atomic.Uint64 { return &t.received }, n)
+}
+
+func (q *Queue) countDeleted(errs []error) {
+	n := 0
+	for _, err := range errs {
+		if err == nil {
+			n++
+		}
+	}
+	q.count(func(t *tally) *atomic.Uint64 { return &t.deleted }, n)
+}
+
+func (q *Queue) countDead(n int) { q.count(func(t *tally) *atomic.Uint64 { return &t.dead }, n) }
+
+func (q *Queue) countRedriven(n int) {
+	q.count(func(t *tally) *atomic.Uint64 { return &t.redriven }, n)
+}
+
+// Totals returns what this process counted for the queue.
+func (q *Queue) Totals() Totals { return q.tally.totals() }
+
+// Totals returns what this process counted for each namespace that it knows, by id:
+// deleted queues included.
+func (s *Service) Totals() map[string]Totals {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	out := make(map[string]Totals, len(s.spaces))
+	for id, sp := range s.spaces {
+		out[id] = sp.tally.totals()
+	}
+	return out
+}
