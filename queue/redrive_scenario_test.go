@@ -13,28 +13,33 @@ import (
 	"github.com/openmnq/mnq"
 )
 
-// The scenario says what is done; what comes of it is written by -rewrite and
+// The scenarios say what is done; what comes of it is written by -rewrite and
 // read by whoever changes it.
 //
 //	create NAME [VisibilityTimeout=…] [redrive=TARGET/N]
 //	send NAME                    one message for each line
 //	receive NAME [max=10] [wait=0s] [visibility=30s] [at=0]
-//	delete NAME                  of what was received last, one body for each line
+//	send NAME delay=10s
+//	delete NAME [at=0]           of what was received last, one body for each line
+//	visibility NAME for=10s [at=0] [handle=first]   likewise, or of what was received first
 //	counts NAME [at=0] · sleep 10s · process · restart · remove NAME
 //	move NAME [to=NAME] [rate=N] [at=0] · cancel NAME · tasks NAME
-func TestRedriveScenario(t *testing.T) {
+func TestScenarios(t *testing.T) {
 	t.Parallel()
-	t.Run("AsWritten", func(t *testing.T) {
-		virtual(t, func(t *testing.T, b *bundle) {
-			s := scenario{b: b, handles: map[string]string{}}
-			datadriven.RunTest(t, "testdata/redrive.txt", s.step)
+	for _, name := range []string{"redrive", "visibility"} {
+		t.Run(name, func(t *testing.T) {
+			virtual(t, func(t *testing.T, b *bundle) {
+				s := scenario{b: b, handles: map[string]string{}, first: map[string]string{}}
+				datadriven.RunTest(t, "testdata/"+name+".txt", s.step)
+			})
 		})
-	})
+	}
 }
 
 type scenario struct {
 	b       *bundle
 	handles map[string]string // by body, of what was received last
+	first   map[string]string // and first
 }
 
 func (s *scenario) step(t *testing.T, d *datadriven.TestData) string {
@@ -88,7 +93,12 @@ func (s *scenario) onQueue(t *testing.T, d *datadriven.TestData, q *Queue) strin
 	ctx := context.Background()
 	switch d.Cmd {
 	case "send":
-		send(t, q, strings.Fields(d.Input)...)
+		delay := span(t, d, "delay", 0)
+		for body := range strings.FieldsSeq(d.Input) {
+			if err := q.Send(ctx, []Send{{Body: body, Delay: &delay}})[0].Err; err != nil {
+				return outcome(err)
+			}
+		}
 	case "receive":
 		in := Receive{Max: count(d, "max", 10), Wait: span(t, d, "wait", 0), Visibility: span(t, d, "visibility", 30*time.Second)}
 		got, err := q.Receive(ctx, in)
@@ -98,6 +108,9 @@ func (s *scenario) onQueue(t *testing.T, d *datadriven.TestData, q *Queue) strin
 		var b strings.Builder
 		for _, m := range got {
 			s.handles[m.Body] = m.Handle
+			if s.first[m.Body] == "" {
+				s.first[m.Body] = m.Handle
+			}
 			fmt.Fprintf(&b, "%s count=%d", m.Body, m.ReceiveCount)
 			if m.DeadLetterSource != "" {
 				b.WriteString(" from=" + m.DeadLetterSource[strings.LastIndex(m.DeadLetterSource, ":")+1:])
@@ -109,6 +122,17 @@ func (s *scenario) onQueue(t *testing.T, d *datadriven.TestData, q *Queue) strin
 		for body := range strings.FieldsSeq(d.Input) {
 			if err := q.DeleteMessages(ctx, []string{s.handles[body]})[0]; err != nil {
 				return outcome(err)
+			}
+		}
+	case "visibility":
+		handles := s.handles
+		if v, _ := value(d, "handle"); v == "first" {
+			handles = s.first
+		}
+		for body := range strings.FieldsSeq(d.Input) {
+			if err := q.ChangeVisibility(ctx, []Visibility{{handles[body], span(t, d, "for", 0)}})[0]; err != nil {
+				_, reason, _ := strings.Cut(outcome(err), "Reason: ")
+				return reason
 			}
 		}
 	case "counts":
