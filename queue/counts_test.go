@@ -2,6 +2,7 @@ package queue
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -98,27 +99,51 @@ func TestCountsOfSeveralProcesses(t *testing.T) {
 			}
 		})
 	})
-	t.Run("TellTheOldest", func(t *testing.T) {
-		virtual(t, func(t *testing.T, b *bundle) {
-			q := b.create("q", nil)
-			c, err := q.Counts(t.Context())
-			if err != nil || !c.Oldest.IsZero() {
-				t.Fatal(c, err)
-			}
-			at := time.Now()
-			send(t, q, "1")
-			time.Sleep(time.Minute)
-			send(t, q, "2")
-			if c, err = q.Counts(t.Context()); err != nil || c.Oldest.Sub(at).Abs() > time.Second {
-				t.Fatal(c, err)
-			}
-			m := receive(t, q, Receive{Max: 1, Visibility: -1})
-			remove(t, q, m...)
-			if c, err = q.Counts(t.Context()); err != nil || c.Oldest.Sub(at) < time.Minute {
-				t.Fatal(c, err)
-			}
+	for _, name := range []string{"q", "q.fifo"} {
+		t.Run("TellTheOldest/"+name, func(t *testing.T) {
+			virtual(t, func(t *testing.T, b *bundle) { oldest(t, b, name) })
 		})
-	})
+	}
+}
+
+func oldest(t *testing.T, b *bundle, name string) {
+	t.Helper()
+	var attrs map[string]string
+	group := ""
+	if isFIFO(name) {
+		attrs, group = map[string]string{"FifoQueue": "true", "ContentBasedDeduplication": "true"}, "g"
+	}
+	q := b.create(name, attrs)
+	want := func(since time.Time) {
+		t.Helper()
+		for range 2 {
+			synctest.Wait()
+			c, err := b.queue(0, name).Counts(t.Context())
+			if err != nil || since.IsZero() != c.Oldest.IsZero() || c.Oldest.Sub(since).Abs() > time.Second {
+				t.Fatal(c, err, since)
+			}
+			b.restart()
+		}
+		q = b.queue(0, name)
+	}
+	one := func(body string) time.Time {
+		t.Helper()
+		if r := q.Send(t.Context(), []Send{{Body: body, GroupID: group}})[0]; r.Err != nil {
+			t.Fatal(r.Err)
+		}
+		return time.Now()
+	}
+	want(time.Time{})
+	first := one("1")
+	time.Sleep(time.Minute)
+	second := one("2")
+	want(first)
+	m := receive(t, q, Receive{Max: 1, Visibility: time.Hour})
+	want(first) // what is hidden is there
+	remove(t, q, m...)
+	want(second)
+	remove(t, q, receive(t, q, Receive{Max: 1, Visibility: time.Hour})...)
+	want(time.Time{})
 }
 
 func TestLimitsOfReceiving(t *testing.T) {

@@ -498,6 +498,9 @@ func (x *index) countsLocked(now time.Time) Counts {
 		}); !ok {
 			live = live[n:]
 		}
+		if len(live) > 0 && (c.Oldest.IsZero() || live[0].sent < c.Oldest.UnixNano()) {
+			c.Oldest = time.Unix(0, live[0].sent)
+		}
 		hidden := 0
 		for _, cl := range g.lease.claims {
 			if _, there := find(live, cl.seq); there && cl.over(x.self).After(now) {

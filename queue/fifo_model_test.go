@@ -78,6 +78,16 @@ func (m *fifoModel) available(s *Service, now time.Time) map[string][]*modelled 
 	return out
 }
 
+// oldest is when the oldest message was sent; zero when there is none.
+func (m *fifoModel) oldest() (at time.Time) {
+	for _, x := range m.msgs {
+		if at.IsZero() || x.at.Before(at) {
+			at = x.at
+		}
+	}
+	return at
+}
+
 func (m *fifoModel) gone(x *modelled) bool { return !slices.Contains(m.msgs, x) }
 
 // explain returns what is wrong with an answer to a receive at now, or nothing.
@@ -353,6 +363,10 @@ func (d *fifoDriver) counts(rt *rapid.T) {
 			}
 		}
 		got, err := q.Counts(context.Background())
+		if oldest := d.m.oldest(); got.Oldest.Sub(oldest).Abs() > time.Second {
+			rt.Fatalf("process %d: the oldest message is from %s, want %s", i, got.Oldest, oldest)
+		}
+		got.Oldest = time.Time{}
 		if err != nil || got != want {
 			rt.Fatalf("process %d counts %+v, %v; want %+v", i, got, err, want)
 		}
