@@ -12,6 +12,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
@@ -57,6 +58,19 @@ func TestDev(t *testing.T) {
 			out, err := c.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{QueueUrl: &url, AttributeNames: []types.QueueAttributeName{"QueueArn", "MaximumMessageSize"}})
 			if err != nil || out.Attributes["QueueArn"] != want || out.Attributes["MaximumMessageSize"] != "1048576" {
 				t.Errorf("attributes %v %v, want %s", out, err, want)
+			}
+		}
+	})
+
+	t.Run("TopicsOfDifferentRegionsAreSeparate", func(t *testing.T) {
+		t.Parallel()
+		for _, region := range []string{"us-east-1", "eu-west-3"} {
+			c := sns.New(sns.Options{
+				BaseEndpoint: &p.URL, Region: region, Retryer: aws.NopRetryer{}, Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
+			})
+			out, err := c.CreateTopic(ctx, &sns.CreateTopicInput{Name: aws.String("regional"), Attributes: map[string]string{"DisplayName": region}})
+			if err != nil || *out.TopicArn != "arn:aws:sns:"+region+":000000000000:regional" {
+				t.Errorf("%s: %+v %v", region, out, err)
 			}
 		}
 	})
@@ -208,13 +222,15 @@ func TestSkipSignature(t *testing.T) {
 			t.Errorf("%s: %s", access, url)
 		}
 	}
-	res, err := http.Get(p.URL + "/?Action=ListQueues")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = res.Body.Close() }()
-	if res.StatusCode != http.StatusOK {
-		t.Errorf("an unsigned request: %s", res.Status)
+	for _, query := range []string{"Action=ListQueues", "Action=ListTopics", "Action=CreateTopic&Name=t", "Action=ListQueues&Version=2012-11-05"} {
+		res, err := http.Get(p.URL + "/?" + query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		if res.StatusCode != http.StatusOK {
+			t.Errorf("%s unsigned: %s", query, res.Status)
+		}
 	}
 }
 

@@ -54,6 +54,8 @@ func TestTwoGateways(t *testing.T) { //nolint:tparallel // the steps build on ea
 		}
 	})
 
+	t.Run("AMessageIsForWhoHadSubscribedWhereverThatWas", func(t *testing.T) { topics(t, a, b, sqsNS, keys) })
+
 	t.Run("CredsFileOpensTheExternalServerUntilItIsRevoked", func(t *testing.T) {
 		id, file := a.Creds(natsNS)
 		cut := make(chan struct{})
