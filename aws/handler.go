@@ -74,6 +74,10 @@ type Config struct {
 	// RequestThrottled. Default 20000.
 	MaxLongPolls int
 
+	// Audit runs what changes queues, topics and subscriptions, and writes it down.
+	// Default: Directory.Audit.
+	Audit func(ctx context.Context, r tenant.AuditRecord, f func() error) error
+
 	Now func() time.Time // default time.Now
 	Log *slog.Logger     // default: none
 }
@@ -99,6 +103,9 @@ func New(cfg Config) (*Handler, error) {
 		cfg.Lookup = func(_ context.Context, accessKey, _ string) (mnq.Principal, error) {
 			return cfg.Directory.Principal(accessKey)
 		}
+	}
+	if cfg.Audit == nil {
+		cfg.Audit = cfg.Directory.Audit
 	}
 	if cfg.Owner == nil {
 		cfg.Owner = func(account, _ string) (mnq.Namespace, error) { return cfg.Directory.NamespaceByAccount(account) }
@@ -408,11 +415,12 @@ func (h *Handler) fail(ctx context.Context, w http.ResponseWriter, req *request,
 	}
 	if info := service.RequestOf(ctx); info != nil {
 		info.Code, info.RequestID = f.name, req.id
-		switch kind := mnq.KindOf(err); {
-		case kind == mnq.Unauthenticated:
+		switch mnq.KindOf(err) {
+		case mnq.Unauthenticated:
 			info.Refused = f.name
-		case kind == mnq.Throttled:
+		case mnq.Throttled:
 			info.Throttled = f.name
+		default:
 		}
 	}
 	body, contentType := req.proto.encodeFailure(req, f, w.Header())

@@ -50,7 +50,15 @@ func offer[In, Out any](name string, need mnq.Permission, f handlerFunc[In, Out]
 			if err := checkRequired(reflect.ValueOf(in).Elem()); err != nil {
 				return nil, err
 			}
-			return f(h, ctx, c, in)
+			if !auditedActions[name] || h.cfg.Audit == nil {
+				return f(h, ctx, c, in)
+			}
+			var out *Out
+			err := h.cfg.Audit(ctx, c.auditRecord(in), func() (err error) {
+				out, err = f(h, ctx, c, in)
+				return err
+			})
+			return out, err
 		},
 	}
 }

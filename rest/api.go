@@ -12,6 +12,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"runtime/debug"
 	"strings"
@@ -135,6 +136,7 @@ func build(cfg Config) *API {
 	a.registerSends()
 	a.registerTasks()
 	a.registerTopics()
+	a.registerAudit()
 	a.registerBridges()
 	a.spec = sync.OnceValue(func() []byte { return openAPI(a.huma.OpenAPI()) })
 	a.mux.HandleFunc("GET /openapi.json", a.serveSpec)
@@ -173,12 +175,18 @@ type contextKey struct{}
 type caller struct {
 	mnq.Identity
 	requestID string
+	path      string
+	address   string // host of the client, or of the proxy before us
+	agent     string
 }
 
 // ServeHTTP answers one request. Every answer, errors and empty ones included,
 // carries Content-Type application/json and the security headers of the API.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c := caller{requestID: uuid.NewString()}
+	c := caller{requestID: uuid.NewString(), path: r.URL.Path, address: r.RemoteAddr, agent: r.UserAgent()}
+	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
+		c.address = host
+	}
 	setHeaders(w.Header(), c.requestID, r.TLS != nil)
 	defer a.recoverPanic(w, r, c.requestID)
 
@@ -303,7 +311,10 @@ type operation struct {
 	noun   string // what the call is about, in the words of the error bodies
 	action string // what it does to the noun; empty: it only reads
 	admin  bool   // only for keys that see all projects
+	target string // what the body names, for the audit log
 	large  bool   // it carries messages
+	data   bool   // it sends or receives: counted, not audited
+	look   bool   // it only reads, and the audit log says who did
 }
 
 // bases are the path prefixes of the groups.
@@ -327,7 +338,7 @@ type InRegion struct {
 // handle registers an operation that answers 200 with a body.
 func handle[I, O any](a *API, op operation, f func(ctx context.Context, who mnq.Identity, in *I) (O, error)) {
 	huma.Register(a.huma, a.describe(op, http.StatusOK), func(ctx context.Context, in *I) (*answer[O], error) {
-		out, err := run(ctx, a, op, func(who mnq.Identity) (O, error) { return f(ctx, who, in) })
+		out, err := run(ctx, a, op.on(in), func(who mnq.Identity) (O, error) { return f(ctx, who, in) })
 		if err != nil {
 			return nil, err
 		}
@@ -338,7 +349,7 @@ func handle[I, O any](a *API, op operation, f func(ctx context.Context, who mnq.
 // remove registers an operation that answers 204.
 func remove[I any](a *API, op operation, f func(ctx context.Context, who mnq.Identity, in *I) error) {
 	huma.Register(a.huma, a.describe(op, http.StatusNoContent), func(ctx context.Context, in *I) (*struct{}, error) {
-		return run(ctx, a, op, func(who mnq.Identity) (*struct{}, error) { return nil, f(ctx, who, in) })
+		return run(ctx, a, op.on(in), func(who mnq.Identity) (*struct{}, error) { return nil, f(ctx, who, in) })
 	})
 }
 
@@ -350,10 +361,12 @@ func run[O any](ctx context.Context, a *API, op operation, f func(mnq.Identity) 
 		info.Operation, info.RequestID = op.id, c.requestID
 	}
 	var zero O
-	if op.action != "" && (c.ReadOnly || op.admin && c.ProjectID != "") {
-		return zero, permissionsDenied(op.action, op.noun)
-	}
-	out, err := f(c.Identity)
+	out, err := audited(ctx, a, op, func() (O, error) {
+		if op.refuses(c.Identity) {
+			return zero, permissionsDenied(op.action, op.noun)
+		}
+		return f(c.Identity)
+	})
 	if err != nil {
 		if info := service.RequestOf(ctx); info != nil && mnq.KindOf(err) == mnq.Throttled {
 			info.Throttled = "too_many_requests"
@@ -361,6 +374,11 @@ func run[O any](ctx context.Context, a *API, op operation, f func(mnq.Identity) 
 		return zero, a.render(ctx, c.requestID, err, op)
 	}
 	return out, nil
+}
+
+// refuses reports whether the caller may not do this at all.
+func (op operation) refuses(who mnq.Identity) bool {
+	return op.action != "" && (who.ReadOnly || op.admin && who.ProjectID != "")
 }
 
 func (a *API) describe(op operation, status int) huma.Operation {

@@ -102,7 +102,7 @@ func (a *API) registerOwn() {
 	}, a.createAPIKey)
 	handle(a, operation{
 		id: "openmnq.GetAPIKey", method: http.MethodGet, path: "/api-keys/{access_key}",
-		summary: "Get an API key", noun: "api_key",
+		summary: "Get an API key", noun: "api_key", look: true,
 	}, a.getAPIKey)
 	remove(a, operation{
 		id: "openmnq.DeleteAPIKey", method: http.MethodDelete, path: "/api-keys/{access_key}",

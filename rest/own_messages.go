@@ -55,16 +55,16 @@ type messageList struct {
 func (a *API) registerMessages() {
 	handle(a, operation{
 		id: "openmnq.PeekMessages", method: http.MethodGet, path: "/namespaces/{namespace_id}/queues/{queue_name}/messages",
-		summary: "Look at messages without receiving them: no receive count and no visibility changes", noun: "message",
+		summary: "Look at messages without receiving them: no receive count and no visibility changes", noun: "message", look: true,
 	}, a.peekMessages)
 	handle(a, operation{
 		id: "openmnq.PeekMessage", method: http.MethodGet, path: "/namespaces/{namespace_id}/queues/{queue_name}/messages/{sequence}",
-		summary: "Look at one message without receiving it", noun: "message",
+		summary: "Look at one message without receiving it", noun: "message", look: true,
 	}, a.peekMessage)
 	stream(a, operation{
 		id: "openmnq.TailMessages", method: http.MethodGet, path: "/namespaces/{namespace_id}/queues/{queue_name}/tail",
 		summary: "Follow what is sent to a queue, as server-sent events, without receiving it: begin (nothing is missed from now on), message (the message), " +
-			"missed (how many were left out because the client was slow), end (the error that ended it)", noun: "message",
+			"missed (how many were left out because the client was slow), end (the error that ended it)", noun: "message", look: true,
 	}, a.tailMessages)
 }
 

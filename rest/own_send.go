@@ -16,15 +16,15 @@ func (a *API) registerSends() {
 	const one = "/namespaces/{namespace_id}/queues/{queue_name}"
 	handle(a, operation{
 		id: "openmnq.SendMessages", method: http.MethodPost, path: one + "/messages",
-		summary: "Send up to ten messages; each has its own result", noun: "message", action: "create", large: true,
+		summary: "Send up to ten messages; each has its own result", noun: "message", action: "create", data: true, large: true,
 	}, a.sendMessages)
 	handle(a, operation{
 		id: "openmnq.ReceiveMessages", method: http.MethodPost, path: one + "/receive",
-		summary: "Receive messages: they are hidden until they are deleted or become visible again", noun: "message", action: "write",
+		summary: "Receive messages: they are hidden until they are deleted or become visible again", noun: "message", action: "write", data: true,
 	}, a.receiveMessages)
 	handle(a, operation{
 		id: "openmnq.DeleteMessages", method: http.MethodPost, path: one + "/messages/delete",
-		summary: "Delete received messages by their receipt handles; each has its own result", noun: "message", action: "delete",
+		summary: "Delete received messages by their receipt handles; each has its own result", noun: "message", action: "delete", data: true,
 	}, a.deleteMessages)
 }
 

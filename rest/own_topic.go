@@ -60,7 +60,7 @@ func (a *API) registerTopics() {
 	}, a.deleteTopic)
 	handle(a, operation{
 		id: "openmnq.Publish", method: http.MethodPost, path: one + "/publish",
-		summary: "Publish a message to all subscriptions of a topic", noun: "message", action: "create", large: true,
+		summary: "Publish a message to all subscriptions of a topic", noun: "message", action: "create", data: true, large: true,
 	}, a.publish)
 	handle(a, operation{
 		id: "openmnq.Subscribe", method: http.MethodPost, path: one + "/subscriptions",

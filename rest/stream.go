@@ -51,7 +51,7 @@ func stream[I any](a *API, op operation, f func(ctx context.Context, who mnq.Ide
 		Content:     map[string]*huma.MediaType{"text/event-stream": {Schema: &huma.Schema{Type: "string"}}},
 	}
 	huma.Register(a.huma, described, func(ctx context.Context, in *I) (*huma.StreamResponse, error) {
-		feed, err := run(ctx, a, op, func(who mnq.Identity) (func(context.Context, *events), error) { return f(ctx, who, in) })
+		feed, err := run(ctx, a, op.on(in), func(who mnq.Identity) (func(context.Context, *events), error) { return f(ctx, who, in) })
 		if err != nil {
 			return nil, err
 		}

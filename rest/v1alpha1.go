@@ -106,7 +106,7 @@ func (a *API) registerV1alpha1() {
 	}, a.listCredentials)
 	handle(a, operation{
 		id: "v1alpha1.GetCredential", method: http.MethodGet, path: "/credentials/{credential_id}",
-		summary: "Get a credential", noun: "credential",
+		summary: "Get a credential", noun: "credential", look: true,
 	}, a.getCredential)
 	handle(a, operation{
 		id: "v1alpha1.UpdateCredential", method: http.MethodPatch, path: "/credentials/{credential_id}",

@@ -102,7 +102,7 @@ func (f awsFront[Info, List]) register(name string) {
 	}, f.listCredentials)
 	handle(f.api, operation{
 		id: "v1beta1.Get" + name + "Credentials", method: http.MethodGet, path: "/" + s + "-credentials/{credentials_id}",
-		summary: "Get " + f.title + " credentials", noun: "credentials",
+		summary: "Get " + f.title + " credentials", noun: "credentials", look: true,
 	}, f.get)
 	handle(f.api, operation{
 		id: "v1beta1.Update" + name + "Credentials", method: http.MethodPatch, path: "/" + s + "-credentials/{credentials_id}",

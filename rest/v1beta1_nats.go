@@ -80,7 +80,7 @@ func (a *API) registerNATS() {
 	}, a.listNATSCredentials)
 	handle(a, operation{
 		id: "v1beta1.GetNatsCredentials", method: http.MethodGet, path: "/nats-credentials/{nats_credentials_id}",
-		summary: "Get NATS credentials", noun: "credentials",
+		summary: "Get NATS credentials", noun: "credentials", look: true,
 	}, a.getNATSCredentials)
 	remove(a, operation{
 		id: "v1beta1.DeleteNatsCredentials", method: http.MethodDelete, path: "/nats-credentials/{nats_credentials_id}",

@@ -94,6 +94,7 @@ type Directory struct {
 	store  *store
 	view   *view
 	conns  *connections
+	audit  *auditLog
 
 	first  bool // this process bootstrapped the installation
 	resume chan struct{}
@@ -145,6 +146,9 @@ func (d *Directory) start(ctx context.Context) error {
 	if d.store, err = openStore(ctx, d.cfg.Node.Control(), d.cfg.Node.Replicas()); err != nil {
 		return err
 	}
+	if d.audit, err = openAudit(ctx, d.cfg.Node.Control(), d.cfg.Node.Replicas()); err != nil {
+		return err
+	}
 	if err := d.bootstrap(ctx); err != nil {
 		return err
 	}
@@ -191,6 +195,7 @@ func (d *Directory) Stop(ctx context.Context) error {
 		err = context.Cause(ctx)
 	}
 	d.conns.closeAll()
+	d.audit.close() //nolint:contextcheck // nothing that waits
 	return err
 }
 

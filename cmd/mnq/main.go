@@ -75,6 +75,7 @@ type commands struct {
 	Task       taskCmd       `cmd:"" group:"client" help:"Work that the server does in the background."`
 	Check      checkCmd      `cmd:"" group:"client" help:"Checks for monitoring: exit code 0 ok, 1 warning, 2 critical, 3 unknown."`
 	Top        topCmd        `cmd:"" group:"client" help:"Watch the queues of a namespace."`
+	Audit      auditCmd      `cmd:"" group:"client" help:"Who did what: the audit log, the newest record first."`
 	Project    projectCmd    `cmd:"" group:"client" help:"Projects, which own namespaces."`
 	Key        keyCmd        `cmd:"" group:"client" help:"API keys for the control plane."`
 	Completion completionCmd `cmd:"" help:"Print the completion script of a shell."`
