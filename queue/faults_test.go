@@ -20,13 +20,13 @@ import (
 // plant is a nats-server with processes that reach it over lines which break. It
 // has no accounts: control and namespace are one.
 type plant struct {
-	t     *testing.T
-	dir   string
-	ns    mnq.Namespace
-	procs []*process
+	t   *testing.T
+	dir string
+	ns  mnq.Namespace
 
-	mu  sync.Mutex
-	srv *server.Server // nil while it is down
+	mu    sync.Mutex
+	procs []*process
+	srv   *server.Server // nil while it is down
 }
 
 // process is a Service and its line to the server.
@@ -98,6 +98,30 @@ func (p *plant) process() *process {
 		p.t.Fatal(err)
 	}
 	return o
+}
+
+// at is a process's Service.
+func (p *plant) at(process int) *Service {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.procs[process].svc
+}
+
+// replace ends a process after another one has taken its place.
+func (p *plant) replace(process int) {
+	fresh := p.process()
+	p.mu.Lock()
+	old := p.procs[process]
+	p.procs[process] = fresh
+	p.mu.Unlock()
+	old.end()
+}
+
+func (p *plant) hit(process int, f fault, d time.Duration) {
+	p.mu.Lock()
+	o := p.procs[process]
+	p.mu.Unlock()
+	o.hit(f, d)
 }
 
 func (p *plant) stop() {

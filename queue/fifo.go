@@ -19,6 +19,7 @@ import (
 type fifo struct {
 	q        *Queue
 	lastSent atomic.Uint64 // sequence of this process's last message
+	kept     atomic.Pointer[keptRules]
 
 	starting chan struct{} // holds a token while somebody begins to follow the stream
 
@@ -34,8 +35,33 @@ func newFIFO(q *Queue) *fifo {
 
 // rules are those of the queue's attributes now.
 func (f *fifo) rules() rules {
-	s := f.q.record.Load().Settings
-	return rules{self: f.q.svc.self, delay: s.seconds(attrDelay), retention: s.seconds(attrRetention)}
+	r := f.q.record.Load()
+	kept := f.kept.Load()
+	if kept == nil || kept.of != r {
+		s := r.Settings
+		kept = &keptRules{of: r, rules: rules{self: f.q.svc.self, delay: s.seconds(attrDelay), retention: s.seconds(attrRetention)}}
+		if p, ok := s.redrive(); ok {
+			kept.rules.receives, kept.target = uint32(p.Receives), p.Target //nolint:gosec // at most 1,000
+		} else if old := f.kept.Load(); old != nil {
+			kept.target = old.target
+		}
+		f.kept.Store(kept)
+	}
+	now := kept.rules
+	if now.receives > 0 {
+		now.target = nowhere
+		if to := f.q.svc.byARN(f.q.space.id, kept.target); to != nil && to.fifo != nil {
+			now.target = to.id
+		}
+	}
+	return now
+}
+
+// keptRules are rules of a definition, without what depends on other queues.
+type keptRules struct {
+	of     *record
+	rules  rules
+	target string // ARN of the dead-letter queue, also of the last one that was
 }
 
 // index returns the follower with its index, up to what this process itself has sent.

@@ -30,7 +30,7 @@ func (f *fifo) judge(ctx context.Context, fw *follower, r fifoReceipt, now time.
 		c, claimed := l.find(r.seq)
 		switch {
 		case !exists:
-			return deleted, l, nil
+			return f.missing(ctx, fw.w, r)
 		case claimed && c.token == r.token && c.over(fw.x.self).After(now):
 			return current, l, nil
 		case asked:
@@ -44,12 +44,25 @@ func (f *fifo) judge(ctx context.Context, fw *follower, r fifoReceipt, now time.
 			return outdated, l, err
 		case gone:
 			fw.x.gone(r.group, r.seq)
-			return deleted, l, nil
+			return f.missing(ctx, fw.w, r)
 		}
 		if err := f.catchUp(ctx, fw, []hash{r.group}); err != nil {
 			return outdated, l, err
 		}
 	}
+}
+
+// missing is the verdict on the receipt of a message that is not here any more: it has
+// been deleted, or moved into another queue. Nothing remembers a move for longer than
+// five minutes.
+func (f *fifo) missing(ctx context.Context, w *wire, r fifoReceipt) (verdict, lease, error) {
+	subject := f.q.record.Load().fifoSubject(r.dedup, r.group, r.id)
+	a := w.exchange(ctx, []request{f.q.getRequest(`{"last_by_subj":"` + subject + `"}`)}, answerTimeout)
+	rec, err := f.q.got("queue.handle", a[0])
+	if err != nil || rec != nil && rec.seq > r.seq && (rec.header.Get(headGone) == "" || rec.header.Get(headMoved) != "") {
+		return outdated, lease{}, err
+	}
+	return deleted, lease{}, nil
 }
 
 // openAll reads handles and finds what is needed to act on them. A nil follower
@@ -94,7 +107,7 @@ func (f *fifo) delete(ctx context.Context, handles []string) []error {
 			good, at = append(good, r), append(at, i)
 		}
 	}
-	for j, err := range f.bury(ctx, fw, good) {
+	for j, err := range f.remove(ctx, fw, good) {
 		if errs[at[j]] = err; errors.Is(err, errOutdated) {
 			errs[at[j]] = expiredHandle(handles[at[j]])
 		}
@@ -104,11 +117,11 @@ func (f *fifo) delete(ctx context.Context, handles []string) []error {
 
 var errOutdated = errors.New("the delivery is over")
 
-// bury puts tombstones in the messages' places, each on the condition that the
+// remove puts tombstones in the messages' places, each on the condition that the
 // lease which the receipt belongs to is still the group's: a process that was
 // paused in between deletes nothing that somebody else has received meanwhile, and
 // neither does a write that arrives late.
-func (f *fifo) bury(ctx context.Context, fw *follower, receipts []fifoReceipt) []error {
+func (f *fifo) remove(ctx context.Context, fw *follower, receipts []fifoReceipt) []error {
 	errs := make([]error, len(receipts))
 	open := make([]int, len(receipts))
 	for i := range open {

@@ -238,7 +238,11 @@ func (fw *follower) take(m *nats.Msg, md *nats.MsgMetadata) {
 		if old, _, ok := parseGone(h.Get(headGone)); ok {
 			x.gone(p.group, old)
 		}
+	case h.Get(headIntent) != "": // nothing yet
 	default:
+		if o, ok := parseFrom(h.Get(headFrom), p); ok && o.queue == fw.f.q.id {
+			x.gone(p.group, o.seq) // it may have been in this very place
+		}
 		x.sent(p.group, waiting{seq: seq, sent: md.Timestamp.UnixNano()})
 	}
 	x.seen(seq)

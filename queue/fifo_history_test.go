@@ -29,7 +29,8 @@ var (
 
 // TestFIFOHistory lets producers and consumers of three processes work at the same
 // time while lines break, the server restarts and processes are replaced, and holds
-// what they saw to the promises of a FIFO queue.
+// what they saw to the promises of a FIFO queue. In two rounds of three half of the
+// messages become dead letters, which are received there, or brought back by tasks.
 //
 // All rounds share one bubble, and this is the only test whose connections come back
 // by themselves: nats.go keeps timers for that in a pool of the whole process.
@@ -42,12 +43,18 @@ func TestFIFOHistory(t *testing.T) {
 			seed := *historySeed + uint64(i)
 			r := &recorder{
 				t: t, p: newPlant(t, filepath.Join(dir, strconv.FormatUint(seed, 10)), 3),
-				rnd: rand.New(rand.NewPCG(seed, 1)), groups: 6, each: 25,
+				rnd: rand.New(rand.NewPCG(seed, 1)), groups: 6, each: 25, kind: historyKind(seed % 3),
 			}
 			r.run()
 			r.p.stop()
-			for _, wrong := range r.history.Check(historyVisibility) {
-				t.Errorf("seed %d: %s", seed, wrong)
+			var wrong []string
+			if r.kind == oneQueue {
+				wrong = r.history.Check(historyVisibility)
+			} else {
+				wrong = r.history.CheckMoves(historyVisibility, []string{workQueue, deadQueue}, r.kind == circles)
+			}
+			for _, text := range wrong {
+				t.Errorf("seed %d: %s", seed, text)
 			}
 			if t.Failed() {
 				if *historyOut != "" {
@@ -59,18 +66,30 @@ func TestFIFOHistory(t *testing.T) {
 	})
 }
 
+// historyKind is what happens to messages that are received too often.
+type historyKind int
+
+const (
+	oneQueue historyKind = iota // nothing does
+	deadEnd                     // they are received from the queue of dead letters
+	circles                     // tasks bring them back
+)
+
+const workQueue, deadQueue = "q.fifo", "dlq.fifo"
+
 // recorder makes a history.
 type recorder struct {
 	t            *testing.T
 	p            *plant
 	groups, each int
+	kind         historyKind
 
 	producing atomic.Int64
 	history   history.History
 
-	mu  sync.Mutex
-	rnd *rand.Rand
-	q   []*Queue // by process
+	mu    sync.Mutex
+	rnd   *rand.Rand
+	empty time.Time // since when the queues have been, as far as known
 }
 
 const historyVisibility = 5 * time.Second
@@ -85,43 +104,44 @@ func (r *recorder) span(least, most time.Duration) time.Duration {
 	return least + time.Duration(r.random(int((most-least)/time.Millisecond)))*time.Millisecond
 }
 
-// queue is the queue at a process.
-func (r *recorder) queue(process int) *Queue {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.q[process]
-}
-
-// attach finds the queue at a process.
-func (r *recorder) attach(process int) {
-	q, err := r.p.procs[process].svc.Queue(r.p.ns, "q.fifo")
+// queue is a queue at a process.
+func (r *recorder) queue(name string, process int) *Queue {
+	q, err := r.p.at(process).Queue(r.p.ns, name)
 	if err != nil {
 		r.t.Error(err)
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for len(r.q) <= process {
-		r.q = append(r.q, nil)
-	}
-	r.q[process] = q
+	return q
 }
 
 func (r *recorder) run() {
 	attrs := map[string]string{"FifoQueue": "true", "VisibilityTimeout": strconv.Itoa(int(historyVisibility.Seconds()))}
-	if _, err := r.p.procs[0].svc.Create(context.Background(), r.p.ns, "q.fifo", attrs, nil); err != nil {
-		r.t.Fatal(err)
+	create := func(name string) {
+		if _, err := r.p.at(0).Create(context.Background(), r.p.ns, name, attrs, nil); err != nil {
+			r.t.Fatal(err)
+		}
 	}
+	create(deadQueue)
+	if r.kind != oneQueue {
+		attrs[attrRedrive] = `{"deadLetterTargetArn":"` + r.queue(deadQueue, 0).ARN(r.p.ns) + `","maxReceiveCount":2}`
+	}
+	create(workQueue)
 	synctest.Wait()
-	for i := range r.p.procs {
-		r.attach(i)
-	}
 	var wg sync.WaitGroup
 	r.producing.Store(int64(r.groups))
 	for g := range r.groups {
 		wg.Go(func() { r.produce(fmt.Sprint("g", g)) })
 	}
 	for i := range 6 {
-		wg.Go(func() { r.consume(i % len(r.p.procs)) })
+		wg.Go(func() { r.consume(workQueue, i%3) })
+	}
+	switch r.kind {
+	case oneQueue:
+	case deadEnd:
+		for i := range 3 {
+			wg.Go(func() { r.consume(deadQueue, i) })
+		}
+	case circles:
+		wg.Go(r.bringBack)
 	}
 	wg.Go(func() {
 		for range *historyFaults {
@@ -134,7 +154,7 @@ func (r *recorder) run() {
 
 // fault makes something break.
 func (r *recorder) fault() {
-	i := r.random(len(r.p.procs))
+	i := r.random(3)
 	kind := r.random(8)
 	switch kind {
 	case 5:
@@ -142,15 +162,12 @@ func (r *recorder) fault() {
 		time.Sleep(r.span(0, 8*time.Second))
 		r.p.up()
 	case 6:
-		old := r.p.procs[i]
-		r.p.procs[i] = r.p.process()
-		r.attach(i)
-		old.end()
+		r.p.replace(i)
 	case 7: // both at a time
-		r.p.procs[i].hit(deaf, r.span(0, 2*time.Second))
-		r.p.procs[(i+1)%len(r.p.procs)].hit(tardy, r.span(0, 9*time.Second))
+		r.p.hit(i, deaf, r.span(0, 2*time.Second))
+		r.p.hit((i+1)%3, tardy, r.span(0, 9*time.Second))
 	default:
-		r.p.procs[i].hit(fault(kind), r.span(0, 9*time.Second))
+		r.p.hit(i, fault(kind), r.span(0, 9*time.Second))
 	}
 	r.history.Note(fmt.Sprintf("fault %d at process %d", kind, i))
 }
@@ -161,8 +178,8 @@ func (r *recorder) produce(group string) {
 	for n := range r.each {
 		m := Send{GroupID: group, Body: strconv.Itoa(n), DedupID: fmt.Sprint(group, "-", n), SenderID: "me"}
 		for accepted := false; !accepted; {
-			c := r.history.Begin(history.Send, r.random(len(r.p.procs)))
-			res := r.queue(c.Process).Send(context.Background(), []Send{m})[0]
+			c := r.history.Begin(history.Send, r.random(3))
+			res := r.queue(workQueue, c.Process).Send(context.Background(), []Send{m})[0]
 			r.end(c, res.Err, history.Message{Group: group, N: n, ID: res.MessageID, Sequence: res.SequenceNumber})
 			if accepted = res.Err == nil; !accepted {
 				time.Sleep(r.span(1*time.Millisecond, 200*time.Millisecond))
@@ -172,10 +189,11 @@ func (r *recorder) produce(group string) {
 	}
 }
 
-func (r *recorder) consume(process int) {
+func (r *recorder) consume(name string, process int) {
 	for !r.finished() {
 		c := r.history.Begin(history.Receive, process)
-		got, err := r.queue(process).Receive(context.Background(), Receive{Max: 1 + r.random(10), Wait: 3 * time.Second, Visibility: -1})
+		c.Queue = name
+		got, err := r.queue(name, process).Receive(context.Background(), Receive{Max: 1 + r.random(10), Wait: 3 * time.Second, Visibility: -1})
 		var ts []history.Message
 		for _, m := range got {
 			n, err := strconv.Atoi(m.Body)
@@ -195,30 +213,58 @@ func (r *recorder) consume(process int) {
 		}
 		back := r.random(10) == 0
 		for i, m := range got {
+			if r.kind != oneQueue && name == workQueue && r.random(2) == 0 {
+				continue // it fails
+			}
 			at := process
 			if r.random(4) == 0 {
-				at = r.random(len(r.p.procs))
+				at = r.random(3)
 			}
+			q := r.queue(name, at)
 			if back {
 				c := r.history.Begin(history.Release, at)
-				err = r.queue(at).ChangeVisibility(context.Background(), []Visibility{{m.Handle, 0}})[0]
+				c.Queue = name
+				err = q.ChangeVisibility(context.Background(), []Visibility{{m.Handle, 0}})[0]
 				r.end(c, err, ts[i])
 			} else {
 				c := r.history.Begin(history.Delete, at)
-				err = r.queue(at).DeleteMessages(context.Background(), []string{m.Handle})[0]
+				c.Queue = name
+				err = q.DeleteMessages(context.Background(), []string{m.Handle})[0]
 				r.end(c, err, ts[i])
 			}
 		}
 	}
 }
 
-// finished reports that all has been sent and nothing is left.
-func (r *recorder) finished() bool {
-	if r.producing.Load() > 0 {
-		return false
+// bringBack starts a move task of the dead letters now and then.
+func (r *recorder) bringBack() {
+	for !r.finished() {
+		time.Sleep(r.span(0, 8*time.Second))
+		at := r.random(3)
+		_, err := r.p.at(at).StartMove(context.Background(), r.p.ns, NewMove{Source: r.queue(deadQueue, at).ARN(r.p.ns)})
+		r.history.Note(fmt.Sprintf("task by %d: %v", at, err))
 	}
-	c, err := r.queue(0).Counts(context.Background())
-	return err == nil && c.Visible+c.InFlight+c.Delayed == 0
+}
+
+// finished reports that all has been sent and nothing is left. What moves is in neither
+// queue for a moment, as far as the process knows that is asked.
+func (r *recorder) finished() bool {
+	empty := r.producing.Load() == 0
+	for _, name := range []string{workQueue, deadQueue} {
+		if empty {
+			c, err := r.queue(name, 0).Counts(context.Background())
+			empty = err == nil && c.Visible+c.InFlight+c.Delayed == 0
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case !empty:
+		r.empty = time.Time{}
+	case r.empty.IsZero():
+		r.empty = time.Now()
+	}
+	return empty && (r.kind == oneQueue || time.Since(r.empty) > 2*moveHold)
 }
 
 func (r *recorder) end(c *history.Call, err error, msgs ...history.Message) {

@@ -353,8 +353,9 @@ type pick struct {
 	g      *group
 	msgs   []waiting
 	lease  lease
-	before uint64 // sequence of the lease that it replaces
-	turn   uint64 // of the group before
+	before lease  // that it replaces
+	turn   uint64 // of the group before; the order among picks of an attempt
+	leave  bool   // the messages are to be moved into other queues
 }
 
 // line returns the end of the line of groups.
@@ -367,28 +368,96 @@ func (x *index) line() uint64 {
 // plan picks up to n messages: as many as there are of the group whose turn it
 // is, then of the next ones, up to the group that stood at last. The groups go to
 // the end of the line in that order, and they are busy until settle or restore is
-// called with each.
+// called with each. Messages that are to leave the queue do not count and leave their
+// group its turn.
 func (x *index) plan(n int, last uint64, t taking) []pick {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	now := t.now
 	x.unpark(now)
 	var out []pick
-	for n > 0 && len(x.ready.gs) > 0 && x.ready.gs[0].turn <= last && x.room(n, now) {
+	for n > 0 && len(out) < maxPicks && len(x.ready.gs) > 0 && x.ready.gs[0].turn <= last && x.room(n, now) {
 		g := x.ready.gs[0]
 		x.place(g, now) // without what has expired
 		if g.heap != &x.ready {
 			continue
 		}
-		msgs := slices.Clone(x.rules.available(g.msgs, g.lease, n, now))
-		n -= len(msgs)
+		msgs, leave := x.rules.run(x.rules.available(g.msgs, g.lease, n, now), g.lease)
 		l := g.lease.without(func(seq uint64) bool { return !x.exists(g, seq) })
-		out = append(out, pick{g: g, msgs: msgs, lease: x.rules.take(l, msgs, t), before: l.seq, turn: g.turn})
-		x.turn++
-		g.busy, g.turn = true, x.turn
+		p := pick{g: g, msgs: slices.Clone(msgs), before: l, turn: g.turn, leave: leave}
+		if leave {
+			p.lease = x.rules.send(l, msgs, t)
+		} else {
+			p.lease = x.rules.take(l, msgs, t)
+			t.nth += len(msgs)
+			n -= len(msgs)
+			x.turn++
+			g.turn = x.turn
+		}
+		g.busy = true
+		out = append(out, p)
 		x.place(g, now)
 	}
 	return out
+}
+
+// maxPicks bounds what one plan holds, since messages that leave do not count.
+const maxPicks = 2 * maxBatch
+
+const maxBatch = 10 // messages of one receive
+
+// movable picks up to n messages that can be moved, of those up to last, and marks
+// their groups as busy. The leases are not decided.
+func (x *index) movable(n int, last uint64, now time.Time) []pick {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.unpark(now)
+	var groups []*group
+	for _, g := range x.ready.gs {
+		if g.msgs[0].seq <= last {
+			groups = append(groups, g)
+		}
+	}
+	slices.SortFunc(groups, func(a, b *group) int { return cmp.Compare(a.msgs[0].seq, b.msgs[0].seq) })
+	var out []pick
+	for _, g := range groups {
+		msgs := x.rules.available(g.msgs, g.lease, min(n, maxBatch), now)
+		for len(msgs) > 0 && msgs[len(msgs)-1].seq > last {
+			msgs = msgs[:len(msgs)-1]
+		}
+		if len(msgs) == 0 {
+			break // n is used up
+		}
+		n -= len(msgs)
+		l := g.lease.without(func(seq uint64) bool { return !x.exists(g, seq) })
+		out = append(out, pick{g: g, msgs: slices.Clone(msgs), before: l, lease: l, turn: g.turn, leave: true})
+		g.busy = true
+		x.place(g, now)
+	}
+	return out
+}
+
+// alone reports whether it has been made sure that the message has no original in
+// the queue that it was moved from.
+func (x *index) alone(key hash, seq uint64) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if g := x.groups[key]; g != nil {
+		if i, ok := find(g.msgs, seq); ok {
+			return g.msgs[i].alone
+		}
+	}
+	return false
+}
+
+func (x *index) setAlone(key hash, seq uint64) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if g := x.groups[key]; g != nil {
+		if i, ok := find(g.msgs, seq); ok {
+			g.msgs[i].alone = true
+		}
+	}
 }
 
 // attempted returns what the receive with that attempt id holds, nothing if a part
@@ -404,7 +473,9 @@ func (x *index) attempted(id uint64, now time.Time) []pick {
 			if c.attempt != id || now.Sub(c.since) >= dedupWindow {
 				continue
 			}
-			of = int(c.of)
+			if of = int(c.of); p.turn == 0 {
+				p.turn = uint64(c.nth) + 1
+			}
 			if i, ok := find(g.msgs, c.seq); ok && c.over(x.self).After(now) {
 				p.msgs = append(p.msgs, g.msgs[i])
 			}
@@ -416,7 +487,7 @@ func (x *index) attempted(id uint64, now time.Time) []pick {
 			out = append(out, p)
 		}
 	}
-	slices.SortFunc(out, func(a, b pick) int { return cmp.Compare(a.msgs[0].seq, b.msgs[0].seq) }) // as the first time, when they came in turn
+	slices.SortFunc(out, func(a, b pick) int { return cmp.Compare(a.turn, b.turn) })
 	return out
 }
 

@@ -24,7 +24,20 @@ type claim struct {
 
 	attempt uint64 // stands for the receive's ReceiveRequestAttemptId; 0: it had none
 	of      uint8  // how many messages that receive got of this group
+	nth     uint8  // which of all its messages this is
+
+	// Of a message that is on its way into another queue: its incarnation, or nowhere. Then
+	// count and first are those of its receives, and since is when the first try began.
+	moving string
+	task   bool // because of a move task
 }
+
+// nowhere is where a dead letter moves when its queue of dead letters is gone.
+const nowhere = "-"
+
+// bound reports whether a copy of the message may exist in another queue. It must
+// not be handed out here then.
+func (c claim) bound() bool { return c.moving != "" && c.moving != nowhere }
 
 // lease is the state of one message group, a record in the stream that changes
 // only by compare-and-set. It has a claim for each message that was ever received,
@@ -85,17 +98,30 @@ func (l lease) without(gone func(seq uint64) bool) lease {
 const (
 	leaseVersion = 2
 	claimSize    = 1 + 8 + 4 + 4 + 8 + 8 + 8 + 8 // without what only some have
-	claimAttempt = 1                             // in the first byte: attempt and of follow
+)
+
+// In a claim's first byte: what follows the fixed part.
+const (
+	claimAttempt = 1 << iota // attempt, of and nth
+	claimMoving              // moving, after its length
+	claimTask                // nothing: task is true
+	claimKnown   = claimAttempt | claimMoving | claimTask
 )
 
 // encode writes the claims as one header value.
 func (l lease) encode() string {
-	b := make([]byte, 1, 1+len(l.claims)*(claimSize+9))
+	b := make([]byte, 1, 1+len(l.claims)*(claimSize+10))
 	b[0] = leaseVersion
 	for _, c := range l.claims {
 		has := byte(0)
 		if c.attempt != 0 {
 			has |= claimAttempt
+		}
+		if c.moving != "" {
+			has |= claimMoving
+		}
+		if c.task {
+			has |= claimTask
 		}
 		b = append(b, has)
 		b = binary.BigEndian.AppendUint64(b, c.seq)
@@ -106,7 +132,10 @@ func (l lease) encode() string {
 		}
 		b = append(b, c.token[:]...)
 		if has&claimAttempt != 0 {
-			b = append(binary.BigEndian.AppendUint64(b, c.attempt), c.of)
+			b = append(binary.BigEndian.AppendUint64(b, c.attempt), c.of, c.nth)
+		}
+		if has&claimMoving != 0 {
+			b = appendBytes(b, c.moving)
 		}
 	}
 	return base64.RawStdEncoding.EncodeToString(b)
@@ -127,9 +156,13 @@ func decodeLease(seq uint64, s string) (lease, error) {
 		}
 		copy(c.token[:], r.take(len(c.token)))
 		if has&claimAttempt != 0 {
-			c.attempt, c.of = r.uint64(), r.byte()
+			c.attempt, c.of, c.nth = r.uint64(), r.byte(), r.byte()
 		}
-		if n := len(l.claims); r.bad || has&^claimAttempt != 0 || n > 0 && l.claims[n-1].seq >= c.seq {
+		if has&claimMoving != 0 {
+			c.moving = string(r.bytes())
+		}
+		c.task = has&claimTask != 0
+		if n := len(l.claims); r.bad || has&^byte(claimKnown) != 0 || n > 0 && l.claims[n-1].seq >= c.seq {
 			return lease{}, errDamaged
 		}
 		l.claims = append(l.claims, c)
@@ -153,8 +186,9 @@ func moment(n uint64) time.Time {
 
 // waiting is one message of a group that has not been deleted.
 type waiting struct {
-	seq  uint64
-	sent int64 // when the stream took it, Unix nanoseconds
+	seq   uint64
+	sent  int64 // when the stream took it, Unix nanoseconds
+	alone bool  // see index.alone
 }
 
 // rules are what a decision about a group depends on besides its state.
@@ -162,6 +196,27 @@ type rules struct {
 	self      uint32
 	delay     time.Duration
 	retention time.Duration
+	receives  uint32 // after which a message is dead; 0: never
+	target    string // incarnation of the dead-letter queue, or nowhere
+}
+
+// leaves reports whether a message goes to another queue instead of to a receiver.
+func (r rules) leaves(m waiting, l lease) bool {
+	c, ok := l.find(m.seq)
+	return ok && (c.bound() || r.receives > 0 && c.count >= r.receives)
+}
+
+// run returns the first messages of which all leave or none does.
+func (r rules) run(msgs []waiting, l lease) (run []waiting, leave bool) {
+	for i, m := range msgs {
+		switch leaves := r.leaves(m, l); {
+		case i == 0:
+			leave = leaves
+		case leaves != leave:
+			return msgs[:i], leave
+		}
+	}
+	return msgs, leave
 }
 
 // expired reports whether the message's retention is over.
@@ -197,25 +252,65 @@ type taking struct {
 	now        time.Time
 	visibility time.Duration
 	attempt    uint64
+	nth        int // how many messages the receive has got before
 	newToken   func() token
 }
 
 // take returns the lease after the messages have been received.
 func (r rules) take(l lease, msgs []waiting, t taking) lease {
-	for _, m := range msgs {
-		c, ok := l.find(m.seq)
-		if !ok {
-			c = claim{seq: m.seq, first: t.now}
+	for i, m := range msgs {
+		c, _ := l.find(m.seq)
+		c.seq = m.seq
+		if c.count++; c.first.IsZero() {
+			c.first = t.now
 		}
-		c.count++
 		c.token, c.since = t.newToken(), t.now
-		c.attempt, c.of = t.attempt, 0
-		if t.attempt != 0 {
-			c.of = uint8(len(msgs)) //nolint:gosec // at most ten
+		c.moving, c.task = "", false
+		if c.attempt, c.of, c.nth = t.attempt, 0, 0; t.attempt != 0 {
+			c.of, c.nth = uint8(len(msgs)), uint8(t.nth+i) //nolint:gosec // at most ten
 		}
 		l = l.with(c.hide(t.now, t.visibility, r.self))
 	}
 	return l
+}
+
+// send returns the lease after dead letters have been taken to be moved. What may
+// have a copy already goes where that is.
+func (r rules) send(l lease, msgs []waiting, t taking) lease {
+	for _, m := range msgs {
+		c, _ := l.find(m.seq)
+		c.seq = m.seq
+		target := r.target
+		if c.bound() {
+			target = c.moving
+		}
+		l = l.with(r.leave(c, target, c.bound() && c.task, t))
+	}
+	return l
+}
+
+// leave is the claim on a message that is taken to be moved. When nothing can be
+// moved now it hides the message for a while that doubles with each try.
+func (r rules) leave(c claim, target string, task bool, t taking) claim {
+	if c.moving == "" {
+		c.since = t.now
+	}
+	c.moving, c.task = target, task
+	c.attempt, c.of, c.nth = 0, 0, 0
+	c.token = t.newToken()
+	if target == nowhere {
+		return c.hide(t.now, c.patience(t.now), r.self)
+	}
+	return c.hide(t.now, moveHold, r.self)
+}
+
+// moveHold is how long a message is hidden while a process moves it. Past it the
+// process is taken for dead, and another one goes on.
+const moveHold = 3 * answerTimeout
+
+// patience is how long a message waits that could not be moved.
+func (c claim) patience(now time.Time) time.Duration {
+	return min(max(now.Sub(c.since), time.Second), 64*time.Second)
 }
 
 // hide ends the claim after d, counted from now.

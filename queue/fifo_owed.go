@@ -22,7 +22,7 @@ const maxOwed = 10_000
 // forfeit gives back what a receive may have won.
 func (f *fifo) forfeit(picks []pick) {
 	for _, p := range picks {
-		o := owed{group: p.g.key, before: p.before}
+		o := owed{group: p.g.key, before: p.before.seq}
 		for _, m := range p.msgs {
 			if c, ok := p.lease.find(m.seq); ok && !c.until.IsZero() {
 				o.tokens, o.until = append(o.tokens, c.token), c.until

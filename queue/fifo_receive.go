@@ -14,6 +14,7 @@ type handed struct {
 	receipt fifoReceipt
 	claim   claim
 	stored  stored
+	from    former // where it was moved from; no queue: it was not
 }
 
 // receive takes messages as [Queue.Receive] says.
@@ -76,7 +77,10 @@ func (f *fifo) answer(got []handed) []Message {
 	out := make([]Message, len(got))
 	for i, h := range got {
 		m := h.stored.message()
-		m.ReceiveCount, m.FirstReceived = int(h.claim.count), h.claim.first
+		m.ReceiveCount, m.FirstReceived = int(h.claim.count)+int(h.stored.received), h.claim.first //nolint:gosec // a count of receives
+		if !h.stored.first.IsZero() {
+			m.FirstReceived = h.stored.first
+		}
 		m.SequenceNumber = sequenceNumber(h.receipt.seq)
 		m.Handle = f.q.svc.sealer.sealFIFO(f.q.id, h.receipt)
 		out[i] = m
@@ -100,12 +104,14 @@ func (f *fifo) takeNow(ctx context.Context, fw *follower, in Receive) ([]handed,
 		}
 		begun := time.Now()
 		picks := fw.x.plan(in.Max-len(out), last, taking{
-			now: begun, visibility: in.Visibility, attempt: attemptOf(in.AttemptID), newToken: newToken,
+			now: begun, visibility: in.Visibility, attempt: attemptOf(in.AttemptID), nth: len(out), newToken: newToken,
 		})
 		if len(picks) == 0 {
 			break
 		}
 		won, err := f.win(context.WithoutCancel(ctx), fw, picks) // its outcome must be known
+		leaving, won := apart(won)
+		f.bury(context.WithoutCancel(ctx), fw, leaving)
 		var got []handed
 		if err == nil {
 			got, err = f.read(ctx, fw, won)
@@ -127,6 +133,29 @@ func (f *fifo) takeNow(ctx context.Context, fw *follower, in Receive) ([]handed,
 		}
 	}
 	return out, nil
+}
+
+// apart returns the picks whose messages leave the queue, and the others.
+func apart(picks []pick) (leave, stay []pick) {
+	for _, p := range picks {
+		if p.leave {
+			leave = append(leave, p)
+		} else {
+			stay = append(stay, p)
+		}
+	}
+	return leave, stay
+}
+
+// bury moves dead letters. They are moved even when the receiver that came across
+// them goes away.
+func (f *fifo) bury(ctx context.Context, fw *follower, picks []pick) {
+	if len(picks) == 0 {
+		return
+	}
+	if _, err := f.move(ctx, fw, picks); err != nil {
+		f.q.svc.log.WarnContext(ctx, "dead letters stay in their queue", "queue", f.q.name, "namespace_id", f.q.space.id, "error", err)
+	}
 }
 
 // win writes the leases of the picks. It returns those that nobody else was
@@ -240,6 +269,48 @@ func (f *fifo) read(ctx context.Context, fw *follower, won []pick) ([]handed, er
 	if failed != nil {
 		return nil, failed
 	}
+	return f.farewell(ctx, fw, out)
+}
+
+// farewell makes sure that what was moved here is not in its former queue any more,
+// so that it cannot be moved again once it has been deleted here. Where that fails, the
+// group ends before that message.
+func (f *fifo) farewell(ctx context.Context, fw *follower, got []handed) ([]handed, error) {
+	var originals []former
+	var at []int
+	for i, h := range got {
+		if h.from.queue != "" && h.from.queue != f.q.id && !fw.x.alone(h.receipt.group, h.receipt.seq) {
+			originals, at = append(originals, h.from), append(at, i)
+		}
+	}
+	if len(originals) == 0 {
+		return got, nil
+	}
+	var failed error
+	failedAt := map[int]bool{}
+	for j, err := range f.q.bid(ctx, fw.w, originals) {
+		if err != nil {
+			failed, failedAt[at[j]] = errors.Join(failed, err), true
+			continue
+		}
+		fw.x.setAlone(got[at[j]].receipt.group, got[at[j]].receipt.seq)
+	}
+	if failed == nil {
+		return got, nil
+	}
+	ended := map[hash]bool{}
+	var out, back []handed
+	for i, h := range got {
+		if ended[h.receipt.group] = ended[h.receipt.group] || failedAt[i]; ended[h.receipt.group] {
+			back = append(back, h)
+		} else {
+			out = append(out, h)
+		}
+	}
+	f.release(back)
+	if len(out) == 0 {
+		return nil, failed
+	}
 	return out, nil
 }
 
@@ -285,7 +356,7 @@ func claimed(got []handed) ([]hash, map[token]bool) {
 
 // open reads a record as a message; not ok when it is none.
 func (f *fifo) open(rec *raw, l lease) (handed, bool) {
-	if rec == nil || rec.header.Get(headGone) != "" {
+	if rec == nil || rec.header.Get(headGone) != "" || rec.header.Get(headIntent) != "" {
 		return handed{}, false
 	}
 	kind, p, ok := parseSubject(rec.subject)
@@ -298,7 +369,9 @@ func (f *fifo) open(rec *raw, l lease) (handed, bool) {
 		f.q.svc.log.ErrorContext(f.q.svc.run, "message cannot be read", "queue", f.q.name, "namespace_id", f.q.space.id, "sequence", rec.seq, "error", err)
 		return handed{}, false
 	}
+	from, _ := parseFrom(rec.header.Get(headFrom), p)
 	return handed{
+		from:    from,
 		receipt: fifoReceipt{seq: rec.seq, sent: rec.sent, id: s.id, dedup: p.dedup, group: p.group, token: c.token},
 		claim:   c, stored: s,
 	}, true

@@ -29,6 +29,9 @@ const (
 	headGone   = "Mnq-Gone"   // of a tombstone: sequence and time (Unix ns) of the message that was there
 	headLease  = "Mnq-Lease"  // of a lease: its claims
 	headPurged = "Mnq-Purged" // of the purge mark: everything up to this sequence is gone
+	headFrom   = "Mnq-From"   // of a message that was moved here: where it lay before
+	headMoved  = "Mnq-Moved"  // of a tombstone: the message is in another queue
+	headIntent = "Mnq-Intent" // of a record that only holds the place of a message which is about to be moved here
 )
 
 // fifoStreamConfig is one stream for messages, tombstones and leases. A message

@@ -143,12 +143,7 @@ func (f *fifo) store(ctx context.Context, w *wire, wave []outgoing, out []SendRe
 
 func (f *fifo) accepted(out *SendResult, id string, seq uint64) {
 	out.Sent, out.Err = Sent{MessageID: id, SequenceNumber: sequenceNumber(seq)}, nil
-	for {
-		last := f.lastSent.Load()
-		if seq <= last || f.lastSent.CompareAndSwap(last, seq) {
-			return
-		}
-	}
+	f.noteSent(seq)
 }
 
 // resolve looks why messages were refused. Duplicates are answered; what remains
@@ -185,7 +180,7 @@ func original(records []raw, now time.Time) (first *acceptedBefore, last uint64)
 	for _, rec := range records {
 		last = max(last, rec.seq)
 		_, p, ok := parseSubject(rec.subject)
-		if !ok {
+		if !ok || rec.header.Get(headIntent) != "" {
 			continue
 		}
 		b := acceptedBefore{id: p.id.String(), seq: rec.seq, sent: rec.sent}

@@ -56,8 +56,6 @@ func (s settings) change(attrs map[string]string, q mnq.Quota) (settings, error)
 		v := attrs[name]
 		values, ok := choices[name]
 		switch {
-		case name == attrRedrive && s.fifo() && v != "":
-			return nil, notYet("Dead-letter queues of FIFO queues are not supported by this version.")
 		case !ok:
 			rest[name] = v
 		case !s.fifo():

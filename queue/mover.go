@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -108,6 +109,9 @@ func (r *mover) batch(ctx context.Context) (moved int, err error) {
 	if r.task.Rate > 0 {
 		n = min(moveSlowBatch, r.task.Rate)
 	}
+	if r.q.fifo != nil {
+		return r.q.fifo.moveBatch(ctx, w, r, n)
+	}
 	got, err := r.q.poll(ctx, w, n)
 	if err != nil {
 		return 0, err
@@ -130,6 +134,9 @@ func (r *mover) batch(ctx context.Context) (moved int, err error) {
 	var moving []delivery
 	for i, d := range todo {
 		req, q, bad := r.copyOf(d)
+		if bad == nil {
+			bad = r.q.admitMove(ctx, w, int64(len(req.data)))
+		}
 		if bad != nil {
 			err, stay = bad, todo[i:]
 			break
@@ -154,22 +161,25 @@ func (r *mover) copyOf(d delivery) (request, *Queue, error) {
 	if err != nil {
 		return request{}, nil, err
 	}
-	destination := r.task.Destination
-	if destination == "" {
-		destination = m.source
-	}
-	if destination == "" {
-		return request{}, nil, errNoSource
-	}
-	a, err := parseARN(destination)
+	to, err := r.destination(m)
 	if err != nil {
-		return request{}, nil, errNoSource
-	}
-	to := r.q.svc.lookup(r.q.space.id, a.name)
-	if to == nil || to.record.Load().State != stateActive {
-		return request{}, nil, missing(a.name)
+		return request{}, nil, err
 	}
 	return to.put(m.renewed(time.Now()), origin{r.q.id, d.stream}, time.Time{}), to, nil
+}
+
+// destination is the queue that a message goes to.
+func (r *mover) destination(m stored) (*Queue, error) {
+	destination := cmp.Or(r.task.Destination, m.source)
+	a, err := parseARN(destination)
+	if err != nil {
+		return nil, errNoSource
+	}
+	to := r.q.svc.byARN(r.q.space.id, destination)
+	if to == nil || (to.fifo == nil) != (r.q.fifo == nil) {
+		return nil, missing(a.name)
+	}
+	return to, nil
 }
 
 // renewed is the message as a new one, without a past.

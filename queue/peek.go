@@ -317,8 +317,8 @@ func (p *peeker) look(rec raw) {
 func (p *peeker) open(rec raw) (m Peeked, found peekFound, ok bool) {
 	if p.q.fifo != nil {
 		kind, parts, ok := parseSubject(rec.subject)
-		if !ok || kind != 'f' || rec.header.Get(headGone) != "" || rec.seq <= p.purged ||
-			p.q.fifo.rules().expired(waiting{rec.seq, rec.sent.UnixNano()}, p.now) {
+		if !ok || kind != 'f' || rec.header.Get(headGone) != "" || rec.header.Get(headIntent) != "" || rec.seq <= p.purged ||
+			p.q.fifo.rules().expired(waiting{seq: rec.seq, sent: rec.sent.UnixNano()}, p.now) {
 			return m, found, false
 		}
 		found.group = parts.group
@@ -445,7 +445,7 @@ func (p *peeker) completeFIFO(ctx context.Context) error {
 				m.FirstReceived = c.first
 			}
 		}
-		until := rules.visibleAt(waiting{m.Sequence, m.StoredAt.UnixNano()}, leases[p.found[i].group])
+		until := rules.visibleAt(waiting{seq: m.Sequence, sent: m.StoredAt.UnixNano()}, leases[p.found[i].group])
 		if !until.After(p.now) {
 			continue
 		}

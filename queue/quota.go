@@ -41,29 +41,45 @@ func (q *Queue) admit(ctx context.Context, w *wire, n int64) error {
 	return q.space.admit(ctx, w, n, q.name)
 }
 
+// admitMove is admit for copies of messages that are moved, which may use half of
+// the reserve: they free what they take, but they must not stop the deletes.
+func (q *Queue) admitMove(ctx context.Context, w *wire, n int64) error {
+	return q.space.admitTo(ctx, w, allotment{n + overhead, 2}, q.name)
+}
+
 func (sp *space) admit(ctx context.Context, w *wire, n int64, name string) error {
+	return sp.admitTo(ctx, w, allotment{n, 1}, name)
+}
+
+// allotment is what somebody wants of the storage.
+type allotment struct {
+	bytes int64
+	part  int64 // what must be left of the reserve: 1 all, 2 half of it
+}
+
+func (sp *space) admitTo(ctx context.Context, w *wire, a allotment, name string) error {
 	u := &sp.usage
-	fits, known := u.take(n, 0)
+	fits, known := u.take(a, 0)
 	if !fits {
 		if err := u.ask(ctx, w, known); err != nil {
 			return unavailable("queue.Send", name, err)
 		}
-		if fits, _ = u.take(n, known); !fits {
+		if fits, _ = u.take(a, known); !fits {
 			return storageFull("queue.Send", name, errors.New("only the reserve is left"))
 		}
 	}
 	return nil
 }
 
-// take takes n bytes if they fit by the answer to a question later than since that
-// is not too old. It returns how many questions have been asked.
-func (u *usage) take(n int64, since uint64) (fits bool, asked uint64) {
+// take takes what is wanted if it fits by the answer to a question later than since
+// that is not too old. It returns how many questions have been asked.
+func (u *usage) take(a allotment, since uint64) (fits bool, asked uint64) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	known := u.answered > since && time.Since(u.at) <= usageAge
-	fits = known && (u.max < 0 || u.used+n <= u.max-min(maxReserve, u.max/16))
+	fits = known && (u.max < 0 || u.used+a.bytes <= u.max-min(maxReserve, u.max/16)/a.part)
 	if fits {
-		u.used += n
+		u.used += a.bytes
 	}
 	return fits, u.asked
 }

@@ -154,16 +154,12 @@ func patience(n int) time.Duration {
 // moveDead stores dead letters in the queue of the policy and removes them here. It
 // returns those that must stay, and why.
 func (q *Queue) moveDead(ctx context.Context, w *wire, p redrivePolicy, dead []delivery) (stay []delivery, err error) {
-	target, err := parseARN(p.Target)
-	if err != nil {
-		return dead, err
-	}
-	to := q.svc.lookup(q.space.id, target.name)
-	if to == nil || to.record.Load().State != stateActive {
-		return dead, &mnq.Error{Kind: mnq.NotFound, Op: "queue.redrive", Resource: target.name, Msg: "the dead-letter queue does not exist"}
+	to := q.svc.byARN(q.space.id, p.Target)
+	if to == nil {
+		return dead, &mnq.Error{Kind: mnq.NotFound, Op: "queue.redrive", Resource: p.Target, Msg: "the dead-letter queue does not exist"}
 	}
 	q.learnFirst(ctx, dead)
-	source := target.named(q.name).String()
+	source := q.sourceARN(p.Target)
 	reqs, moving := make([]request, 0, len(dead)), make([]delivery, 0, len(dead))
 	for _, d := range dead {
 		m, bad := decodeStored(d.data)
@@ -172,7 +168,12 @@ func (q *Queue) moveDead(ctx context.Context, w *wire, p redrivePolicy, dead []d
 			continue
 		}
 		m = m.buried(source, uint64(d.count)-1, q.flight.firstReceived(d.stream, m.first)) // nobody sees this delivery
-		reqs, moving = append(reqs, to.put(m, origin{q.id, d.stream}, m.sentAt)), append(moving, d)
+		req := to.put(m, origin{q.id, d.stream}, m.sentAt)
+		if full := q.admitMove(ctx, w, int64(len(req.data))); full != nil {
+			stay, err = append(stay, d), errors.Join(err, full)
+			continue
+		}
+		reqs, moving = append(reqs, req), append(moving, d)
 	}
 	done := moving[:0:0]
 	for i, a := range w.exchange(ctx, reqs, answerTimeout) {
@@ -184,6 +185,29 @@ func (q *Queue) moveDead(ctx context.Context, w *wire, p redrivePolicy, dead []d
 	}
 	to.lastSend.Store(time.Now().UnixNano())
 	return stay, errors.Join(err, q.finishMove(ctx, w, done))
+}
+
+// byARN returns a queue of the namespace that messages can be moved to, or nil.
+func (s *Service) byARN(namespaceID, name string) *Queue {
+	a, err := parseARN(name)
+	if err != nil {
+		return nil
+	}
+	q := s.lookup(namespaceID, a.name)
+	if q == nil || q.record.Load().State != stateActive {
+		return nil
+	}
+	return q
+}
+
+// sourceARN is the ARN of this queue, which has the account and the region of its
+// dead-letter queue.
+func (q *Queue) sourceARN(target string) string {
+	a, err := parseARN(target)
+	if err != nil {
+		return ""
+	}
+	return a.named(q.name).String()
 }
 
 // buried is the message as it lies in its dead-letter queue, after so many more

@@ -16,17 +16,18 @@ import (
 // The scenarios say what is done; what comes of it is written by -rewrite and
 // read by whoever changes it.
 //
-//	create NAME [VisibilityTimeout=…] [redrive=TARGET/N]
-//	send NAME                    one message for each line
+//	create NAME [VisibilityTimeout=…] [redrive=TARGET/N]   a FIFO queue if the name ends like that
+//	send NAME                    one message for each word; of a FIFO queue: group/body
 //	receive NAME [max=10] [wait=0s] [visibility=30s] [at=0]
 //	send NAME delay=10s
 //	delete NAME [at=0]           of what was received last, one body for each line
 //	visibility NAME for=10s [at=0] [handle=first]   likewise, or of what was received first
-//	counts NAME [at=0] · sleep 10s · process · restart · remove NAME
+//	redrive NAME TARGET/N        changes the policy; none for no policy
+//	counts NAME [at=0] · sources NAME · sleep 10s · process · restart · remove NAME · purge NAME
 //	move NAME [to=NAME] [rate=N] [at=0] · cancel NAME · tasks NAME
 func TestScenarios(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"redrive", "visibility"} {
+	for _, name := range []string{"redrive", "fifo_redrive", "visibility"} {
 		t.Run(name, func(t *testing.T) {
 			virtual(t, func(t *testing.T, b *bundle) {
 				s := scenario{b: b, handles: map[string]string{}, first: map[string]string{}}
@@ -77,15 +78,27 @@ func (s *scenario) step(t *testing.T, d *datadriven.TestData) string {
 
 func (s *scenario) create(d *datadriven.TestData, name string) string {
 	attrs := map[string]string{}
+	if isFIFO(name) {
+		attrs = map[string]string{"FifoQueue": "true", "ContentBasedDeduplication": "true"}
+	}
 	for _, a := range d.CmdArgs[1:] {
-		attrs[a.Key] = a.Vals[0]
-		if target, n, ok := strings.Cut(a.Vals[0], "/"); ok && a.Key == "redrive" {
-			delete(attrs, a.Key)
-			attrs[attrRedrive] = `{"deadLetterTargetArn":"arn:scw:sqs:fr-par:` + s.b.ns.ID + ":" + target + `","maxReceiveCount":` + n + `}`
+		if a.Key == "redrive" {
+			attrs[attrRedrive] = s.policy(a.Vals[0])
+		} else {
+			attrs[a.Key] = a.Vals[0]
 		}
 	}
 	_, err := s.b.services[0].Create(context.Background(), s.b.ns, name, attrs, nil)
 	return outcome(err)
+}
+
+// policy is a RedrivePolicy written as target/count.
+func (s *scenario) policy(text string) string {
+	target, n, ok := strings.Cut(text, "/")
+	if !ok {
+		return ""
+	}
+	return `{"deadLetterTargetArn":"arn:scw:sqs:fr-par:` + s.b.ns.ID + ":" + target + `","maxReceiveCount":` + n + `}`
 }
 
 func (s *scenario) onQueue(t *testing.T, d *datadriven.TestData, q *Queue) string {
@@ -93,12 +106,14 @@ func (s *scenario) onQueue(t *testing.T, d *datadriven.TestData, q *Queue) strin
 	ctx := context.Background()
 	switch d.Cmd {
 	case "send":
-		delay := span(t, d, "delay", 0)
-		for body := range strings.FieldsSeq(d.Input) {
-			if err := q.Send(ctx, []Send{{Body: body, Delay: &delay}})[0].Err; err != nil {
-				return outcome(err)
-			}
-		}
+		return s.send(t, d, q)
+	case "redrive":
+		return outcome(q.SetAttributes(ctx, s.b.ns, map[string]string{attrRedrive: s.policy(d.CmdArgs[1].Key)}))
+	case "sources":
+		names, _ := q.DeadLetterSources("", 10)
+		return strings.Join(names, " ")
+	case "purge":
+		return outcome(q.Purge(ctx))
 	case "receive":
 		in := Receive{Max: count(d, "max", 10), Wait: span(t, d, "wait", 0), Visibility: span(t, d, "visibility", 30*time.Second)}
 		got, err := q.Receive(ctx, in)
@@ -110,6 +125,9 @@ func (s *scenario) onQueue(t *testing.T, d *datadriven.TestData, q *Queue) strin
 			s.handles[m.Body] = m.Handle
 			if s.first[m.Body] == "" {
 				s.first[m.Body] = m.Handle
+			}
+			if m.GroupID != "" {
+				b.WriteString(m.GroupID + "/")
 			}
 			fmt.Fprintf(&b, "%s count=%d", m.Body, m.ReceiveCount)
 			if m.DeadLetterSource != "" {
@@ -145,6 +163,22 @@ func (s *scenario) onQueue(t *testing.T, d *datadriven.TestData, q *Queue) strin
 		return outcome(q.Delete(ctx))
 	default:
 		d.Fatalf(t, "unknown command %s", d.Cmd)
+	}
+	return "ok"
+}
+
+// send sends what the input says.
+func (s *scenario) send(t *testing.T, d *datadriven.TestData, q *Queue) string {
+	t.Helper()
+	if q.FIFO() {
+		put(t, q, strings.Fields(d.Input)...)
+		return "ok"
+	}
+	delay := span(t, d, "delay", 0)
+	for body := range strings.FieldsSeq(d.Input) {
+		if err := q.Send(context.Background(), []Send{{Body: body, Delay: &delay}})[0].Err; err != nil {
+			return outcome(err)
+		}
 	}
 	return "ok"
 }

@@ -158,10 +158,6 @@ func invalid(code, field, msg string) error {
 	return &mnq.Error{Kind: mnq.Invalid, Code: code, Op: "queue", Field: field, Msg: msg}
 }
 
-func notYet(msg string) error {
-	return &mnq.Error{Kind: mnq.Unsupported, Code: "UnsupportedOperation", Op: "queue", Msg: msg}
-}
-
 // clip keeps what a client sent from filling an error text.
 func clip(s string) string {
 	if len(s) > 100 {

@@ -50,7 +50,6 @@ func compatibility() []byte {
 	p("")
 	dataPlane(p, mnq.ServiceSQS, "Both wire protocols, AWS JSON 1.0 and Query/XML, are served from one table. Version 2012-11-05.")
 	p("Queue attributes that can be set: %s. Attributes that can only be read: %s.", list(queue.SupportedAttributes()), list(queue.ComputedAttributes()))
-	p("`RedrivePolicy` of a FIFO queue answers `UnsupportedOperation`.")
 	p("")
 	p("### Errors of SQS")
 	p("")

@@ -44,7 +44,8 @@ const (
 // calls of which neither began after the other had ended were at the same time.
 type Call struct {
 	Kind    Kind
-	Process int // that was asked
+	Process int    // that was asked
+	Queue   string // when there are several
 
 	begin, end int
 	t0, t1     time.Time
@@ -64,7 +65,11 @@ type Message struct {
 func (m Message) String() string { return fmt.Sprintf("%s/%d", m.Group, m.N) }
 
 func (c *Call) String() string {
-	return fmt.Sprintf("%v–%v (%d–%d) process %d: %s %v: %v", c.t0.Format("04:05.000"), c.t1.Format("05.000"), c.begin, c.end, c.Process, c.Kind, c.msgs, c.err)
+	queue := ""
+	if c.Queue != "" {
+		queue = " " + c.Queue
+	}
+	return fmt.Sprintf("%v–%v (%d–%d) process %d: %s%s %v: %v", c.t0.Format("04:05.000"), c.t1.Format("05.000"), c.begin, c.end, c.Process, c.Kind, queue, c.msgs, c.err)
 }
 
 func (c *Call) done() bool    { return c.outcome == OK }
@@ -114,23 +119,22 @@ type life struct {
 // timeout begins a little before the answer arrives.
 const slack = 250 * time.Millisecond
 
-// Check returns what is wrong with a history in which everything was received and
-// deleted in the end. Every message was received with that visibility timeout.
-func (h *History) Check(visibility time.Duration) (wrong []string) {
-	say := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
-	byName, groups := map[string]*life{}, map[string][]*life{}
-	of := func(m Message) *life {
-		l := byName[m.String()]
-		if l == nil {
-			l = &life{Message: m}
-			byName[m.String()] = l
-			groups[m.Group] = append(groups[m.Group], l)
-		}
-		return l
-	}
+// lives are the messages of a history, by name and by group in order.
+type lives struct {
+	byName map[string]*life
+	groups map[string][]*life
+}
+
+func (h *History) lives() lives {
+	ls := lives{map[string]*life{}, map[string][]*life{}}
 	for _, c := range h.sorted() {
 		for _, m := range c.msgs {
-			l := of(m)
+			l := ls.byName[m.String()]
+			if l == nil {
+				l = &life{Message: Message{Group: m.Group, N: m.N}}
+				ls.byName[m.String()] = l
+				ls.groups[m.Group] = append(ls.groups[m.Group], l)
+			}
 			switch c.Kind {
 			case Send:
 				l.sends = append(l.sends, c)
@@ -141,45 +145,123 @@ func (h *History) Check(visibility time.Duration) (wrong []string) {
 			case Release:
 				l.releases = append(l.releases, c)
 			}
-			if c.Kind != Send || c.done() {
-				if l.ID == "" {
-					l.ID, l.Sequence = m.ID, m.Sequence
-				}
-				if m.ID != l.ID || m.Sequence != l.Sequence {
-					say("%v is two messages: %s %s and %s %s", m, l.ID, l.Sequence, m.ID, m.Sequence)
+		}
+	}
+	for _, g := range ls.groups {
+		slices.SortFunc(g, func(a, b *life) int { return cmp.Compare(a.N, b.N) })
+	}
+	return ls
+}
+
+// Check returns what is wrong with a history of one queue in which everything was
+// received and deleted in the end. Every message was received with that visibility
+// timeout.
+func (h *History) Check(visibility time.Duration) (wrong []string) {
+	ls := h.lives()
+	wrong = append(h.identities(ls), ls.lostOrBack()...)
+	for _, c := range h.sorted() {
+		if c.Kind == Receive {
+			wrong = append(wrong, ahead(c, ls.groups)...)
+		}
+	}
+	return append(wrong, h.overlaps(visibility, false)...)
+}
+
+// CheckMoves does so for several queues among which messages move, along the path or,
+// when they come back, in circles.
+func (h *History) CheckMoves(visibility time.Duration, path []string, circles bool) (wrong []string) {
+	ls := h.lives()
+	wrong = append(ls.lostOrBack(), h.overlaps(visibility, true)...)
+	for _, l := range ls.byName {
+		if len(l.receives) > 0 && !slices.ContainsFunc(l.deletes, func(d *Call) bool { return !d.refused() }) {
+			wrong = append(wrong, fmt.Sprintf("%v got lost after %v", l, l.receives[len(l.receives)-1]))
+		}
+	}
+	if circles {
+		return wrong
+	}
+	for _, l := range ls.byName {
+		for _, c := range l.receives {
+			for _, d := range l.receives {
+				if slices.Index(path, c.Queue) > slices.Index(path, d.Queue) && d.begin > c.end {
+					wrong = append(wrong, fmt.Sprintf("%v went back: %v, then %v", l, c, d))
 				}
 			}
 		}
 	}
-	for _, l := range byName {
+	for _, queue := range path {
+		for _, g := range ls.groups {
+			wrong = append(wrong, passed(queue, g)...)
+		}
+	}
+	return wrong
+}
+
+// passed returns the messages of a group that were received from the queue before one
+// of their predecessors came from it for the first time.
+func passed(queue string, g []*life) (wrong []string) {
+	for i, l := range g {
+		for _, c := range l.receives {
+			if c.Queue != queue {
+				continue
+			}
+			for _, before := range g[:i] {
+				from := slices.DeleteFunc(slices.Clone(before.receives), func(d *Call) bool { return d.Queue != queue })
+				if len(from) > 0 && !slices.ContainsFunc(from, func(d *Call) bool { return d.begin < c.end }) {
+					wrong = append(wrong, fmt.Sprintf("%v passed %v: %v, then %v", l, before, c, from[0]))
+				}
+			}
+		}
+	}
+	return wrong
+}
+
+// identities returns the messages that had several ids, and those whose sequence
+// numbers are not in order.
+func (h *History) identities(ls lives) (wrong []string) {
+	for _, c := range h.sorted() {
+		for _, m := range c.msgs {
+			if c.Kind == Send && !c.done() {
+				continue
+			}
+			l := ls.byName[m.String()]
+			if l.ID == "" {
+				l.ID, l.Sequence = m.ID, m.Sequence
+			}
+			if m.ID != l.ID || m.Sequence != l.Sequence {
+				wrong = append(wrong, fmt.Sprintf("%v is two messages: %s %s and %s %s", m, l.ID, l.Sequence, m.ID, m.Sequence))
+			}
+		}
+	}
+	for _, g := range ls.groups {
+		for i, l := range g[1:] {
+			if l.Sequence <= g[i].Sequence {
+				wrong = append(wrong, fmt.Sprintf("%v has sequence number %s, behind %s of its successor", g[i], g[i].Sequence, l.Sequence))
+			}
+		}
+	}
+	return wrong
+}
+
+// lostOrBack returns the messages that were never received, and those that came back
+// after their deletion.
+func (ls lives) lostOrBack() (wrong []string) {
+	for _, l := range ls.byName {
 		switch {
 		case len(l.sends) == 0:
-			say("%v was never sent", l)
+			wrong = append(wrong, fmt.Sprintf("%v was never sent", l))
 		case len(l.receives) == 0:
-			say("%v is lost", l)
+			wrong = append(wrong, fmt.Sprintf("%v is lost", l))
 		}
 		for _, d := range l.deletes {
 			for _, c := range l.receives {
 				if d.done() && c.begin > d.end {
-					say("%v came back after its deletion: %v", l, c)
+					wrong = append(wrong, fmt.Sprintf("%v came back after its deletion: %v", l, c))
 				}
 			}
 		}
 	}
-	for _, ls := range groups {
-		slices.SortFunc(ls, func(a, b *life) int { return cmp.Compare(a.N, b.N) })
-		for i, l := range ls[1:] {
-			if l.Sequence <= ls[i].Sequence {
-				say("%v has sequence number %s, behind %s of its successor", ls[i], ls[i].Sequence, l.Sequence)
-			}
-		}
-	}
-	for _, c := range h.sorted() {
-		if c.Kind == Receive {
-			wrong = append(wrong, ahead(c, groups)...)
-		}
-	}
-	return append(wrong, h.overlaps(visibility)...)
+	return wrong
 }
 
 // ahead returns the messages of a receive that came before their predecessors: each
@@ -219,8 +301,8 @@ type hold struct {
 
 // overlaps returns what came to one client while another one held it, or held what
 // comes before it. Of two receives at the same time nobody knows which was first; then
-// the one with the later message may have been.
-func (h *History) overlaps(visibility time.Duration) (wrong []string) {
+// the one with the later message may have been. only counts the same message only.
+func (h *History) overlaps(visibility time.Duration, only bool) (wrong []string) {
 	held := map[string][]hold{} // by group
 	for _, c := range h.sorted() {
 		if c.Kind != Receive || !c.done() {
@@ -237,7 +319,7 @@ func (h *History) overlaps(visibility time.Duration) (wrong []string) {
 			now = append(now, mine)
 			for _, o := range held[m.Group] {
 				both := o.from.Before(mine.to) && mine.from.Before(o.to)
-				if both && (o.N == m.N || o.N < m.N && o.c.end < c.begin) {
+				if both && (o.N == m.N || !only && o.N < m.N && o.c.end < c.begin) {
 					wrong = append(wrong, fmt.Sprintf("%v came while %v was held: %v and %v", m, o.Message, o.c, c))
 				}
 			}

@@ -97,3 +97,62 @@ func TestCheck(t *testing.T) {
 		t.Errorf("one message under two ids: %q", wrong)
 	}
 }
+
+// TestCheckMoves does so for messages that move from a to b.
+func TestCheckMoves(t *testing.T) {
+	t.Parallel()
+	type step struct {
+		queue string
+		kind  Kind
+		at    int64 // seconds
+		ns    []int
+	}
+	for _, c := range []struct {
+		name    string
+		circles bool
+		wrong   int
+		steps   []step
+	}{
+		{"Good", false, 0, []step{
+			{"a", Send, 0, []int{1}},
+			{"a", Send, 0, []int{2}},
+			{"a", Receive, 1, []int{1}},
+			{"a", Receive, 9, []int{2}},
+			{"b", Receive, 10, []int{1}},
+			{"b", Delete, 11, []int{1}},
+			{"b", Receive, 20, []int{2}},
+			{"b", Delete, 21, []int{2}},
+		}},
+		{"Back", false, 1, []step{{"a", Send, 0, []int{1}}, {"b", Receive, 1, []int{1}}, {"a", Receive, 9, []int{1}}, {"a", Delete, 10, []int{1}}}},
+		{"BackInCircles", true, 0, []step{{"a", Send, 0, []int{1}}, {"b", Receive, 1, []int{1}}, {"a", Receive, 9, []int{1}}, {"a", Delete, 10, []int{1}}}},
+		{"Two", true, 1, []step{{"a", Send, 0, []int{1}}, {"b", Receive, 1, []int{1}}, {"a", Receive, 2, []int{1}}, {"a", Delete, 10, []int{1}}}},
+		{"DeletedAndThere", true, 1, []step{
+			{"a", Send, 0, []int{1}}, {"b", Receive, 1, []int{1}}, {"b", Delete, 2, []int{1}}, {"a", Receive, 9, []int{1}},
+		}},
+		{"Passed", false, 1, []step{
+			{"a", Send, 0, []int{1}},
+			{"a", Send, 0, []int{2}},
+			{"b", Receive, 1, []int{2}},
+			{"b", Delete, 2, []int{2}},
+			{"b", Receive, 9, []int{1}},
+			{"b", Delete, 9, []int{1}},
+		}},
+		{"Lost", true, 1, []step{{"a", Send, 0, []int{1}}}},
+		{"LostOnTheWay", true, 1, []step{{"a", Send, 0, []int{1}}, {"a", Receive, 0, []int{1}}}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			var h History
+			for i, s := range c.steps {
+				one := &Call{Kind: s.kind, Queue: s.queue, begin: 2 * i, end: 2*i + 1, t0: time.Unix(s.at, 0), t1: time.Unix(s.at, 0)}
+				for _, n := range s.ns {
+					one.msgs = append(one.msgs, Message{Group: "g", N: n})
+				}
+				h.calls = append(h.calls, one)
+			}
+			if wrong := h.CheckMoves(5*time.Second, []string{"a", "b"}, c.circles); len(wrong) != c.wrong {
+				t.Errorf("%d found, want %d: %q", len(wrong), c.wrong, wrong)
+			}
+		})
+	}
+}
