@@ -1,6 +1,8 @@
 package mnqtest
 
 import (
+	"bytes"
+	"io"
 	"net/http"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -16,7 +18,7 @@ func SQS(url string, k Keys) *sqs.Client {
 		BaseEndpoint: aws.String(url), Region: "fr-par",
 		Credentials: credentials.NewStaticCredentialsProvider(k.Access, k.Secret, ""),
 		Retryer:     aws.NopRetryer{},
-		HTTPClient:  &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}},
+		HTTPClient:  &http.Client{Transport: fromMemory{&http.Transport{MaxIdleConnsPerHost: 64}}},
 	})
 }
 
@@ -26,6 +28,24 @@ func SNS(url string, k Keys) *sns.Client {
 		BaseEndpoint: aws.String(url), Region: "fr-par",
 		Credentials: credentials.NewStaticCredentialsProvider(k.Access, k.Secret, ""),
 		Retryer:     aws.NopRetryer{},
-		HTTPClient:  &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}},
+		HTTPClient:  &http.Client{Transport: fromMemory{&http.Transport{MaxIdleConnsPerHost: 64}}},
 	})
+}
+
+// fromMemory sends request bodies from a copy. The SDK closes its own as soon as an
+// answer begins; on a busy machine the transport may not have seen its end by then,
+// takes that for a failed write and closes the connection under the answer.
+type fromMemory struct{ transport *http.Transport }
+
+// RoundTrip makes the request.
+func (f fromMemory) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Body != nil {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return nil, err
+		}
+		r = r.Clone(r.Context())
+		r.Body = io.NopCloser(bytes.NewReader(body))
+	}
+	return f.transport.RoundTrip(r)
 }
