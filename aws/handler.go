@@ -143,14 +143,35 @@ func newHandler(cfg Config) (*Handler, error) {
 	return h, nil
 }
 
-// ServeHTTP answers one request.
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	req := &request{id: uuid.NewString(), http: r, path: below(h.basePath, r.URL.Path), proto: queryProtocol{}, service: mnq.ServiceSQS}
-	w.Header().Set("X-Amzn-Requestid", req.id)
-	defer h.recoverPanic(r.Context(), w, req)
+// newRequest tells the protocol of a request by its headers.
+func newRequest(r *http.Request, path string) *request {
+	req := &request{id: uuid.NewString(), http: r, path: path, proto: queryProtocol{}, service: mnq.ServiceSQS}
 	if r.Header.Get(targetHeader) != "" || strings.HasPrefix(r.Header.Get("Content-Type"), jsonContentType) {
 		req.proto = jsonProtocol{}
-	} else if r.Method == http.MethodGet && !strings.Contains(r.URL.RawQuery, "Action=") {
+	}
+	return req
+}
+
+// Starting answers in a handler's place while the server starts: every client is
+// told in its own protocol to try again.
+func Starting() http.Handler {
+	h := &Handler{cfg: Config{Log: slog.New(slog.DiscardHandler)}}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		req := newRequest(r, r.URL.Path)
+		sig, _ := parseSignature(r) // nothing is done that it would have to be right for
+		req.service = serviceOf(req, sig)
+		w.Header().Set("X-Amzn-Requestid", req.id)
+		w.Header().Set("Retry-After", "1")
+		h.fail(r.Context(), w, req, &mnq.Error{Kind: mnq.Unavailable, Op: "aws.Starting"})
+	})
+}
+
+// ServeHTTP answers one request.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	req := newRequest(r, below(h.basePath, r.URL.Path))
+	w.Header().Set("X-Amzn-Requestid", req.id)
+	defer h.recoverPanic(r.Context(), w, req)
+	if _, query := req.proto.(queryProtocol); query && r.Method == http.MethodGet && !strings.Contains(r.URL.RawQuery, "Action=") {
 		h.serveFile(r.Context(), w, req)
 		return
 	}

@@ -13,6 +13,7 @@ import (
 	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/google/uuid"
 
 	"github.com/openmnq/mnq"
 	"github.com/openmnq/mnq/internal/service"
@@ -100,6 +101,21 @@ func preconditionFailed(precondition, help string) *problem {
 	}
 }
 
+func unavailable(msg string) *problem {
+	return &problem{status: http.StatusServiceUnavailable, Type: "unavailable", Message: msg}
+}
+
+// Starting answers in an API's place while the server starts.
+func Starting() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		setHeaders(w.Header(), uuid.NewString(), r.TLS != nil)
+		w.Header().Set("Retry-After", "1")
+		p := unavailable("the service is starting")
+		w.WriteHeader(p.status)
+		_ = json.NewEncoder(w).Encode(p) // the client is gone if this fails
+	})
+}
+
 func internalProblem() *problem {
 	return &problem{status: http.StatusInternalServerError, Type: "internal", Message: "internal error"}
 }
@@ -172,10 +188,7 @@ func problemOf(e *mnq.Error, op operation) *problem {
 	case mnq.Throttled:
 		return &problem{status: http.StatusTooManyRequests, Type: "too_many_requests", Message: "too many requests", HelpMessage: e.Msg}
 	case mnq.Unavailable:
-		return &problem{
-			status: http.StatusServiceUnavailable, Type: "unavailable",
-			Message: "the service is unavailable; the outcome of the request may be unknown",
-		}
+		return unavailable("the service is unavailable; the outcome of the request may be unknown")
 	case mnq.Unsupported:
 		return &problem{status: http.StatusNotImplemented, Type: "unsupported", Message: "not offered here", HelpMessage: e.Msg}
 	case mnq.Internal:

@@ -5,18 +5,19 @@ import (
 	"strings"
 
 	"github.com/openmnq/mnq"
+	"github.com/openmnq/mnq/aws"
 	"github.com/openmnq/mnq/internal/service"
+	"github.com/openmnq/mnq/rest"
 )
 
 // routes puts the front doors on one listener. Paths that no other front door owns
 // belong to SQS and SNS: queue URLs are /{account}/{queue}, the links in messages of
 // topics are /?Action=…, and their certificates are beside them.
-func (s *server) routes(control, planes http.Handler) http.Handler {
+func (s *server) routes(control, planes http.Handler, metrics http.HandlerFunc) http.Handler {
 	control = s.metrics.Observe("rest", s.log, control)
 	planes = s.metrics.Observe("sqs", s.log, planes) // which of the two, it tells itself
-	var metrics http.Handler = http.HandlerFunc(s.serveMetrics)
-	if s.admin != nil {
-		metrics = http.NotFoundHandler()
+	if s.cfg.AdminHTTP != "" {
+		metrics = http.NotFound
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch first, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/"); first {
@@ -34,6 +35,22 @@ func (s *server) routes(control, planes http.Handler) http.Handler {
 			planes.ServeHTTP(w, r)
 		}
 	})
+}
+
+// starting answers while the parts start.
+func (s *server) starting() http.Handler { return s.routes(rest.Starting(), aws.Starting(), notYet) }
+
+func (s *server) adminStarting() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", s.health.Live)
+	mux.HandleFunc("GET /readyz", s.health.Ready)
+	mux.HandleFunc("/", notYet)
+	return mux
+}
+
+func notYet(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Retry-After", "1")
+	http.Error(w, "starting", http.StatusServiceUnavailable)
 }
 
 // adminRoutes is what moves to the operator's listener.

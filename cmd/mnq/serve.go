@@ -82,11 +82,11 @@ func newServer(ctx context.Context, cfg Settings, masterKey string, log *slog.Lo
 		tlsConfig = cert.Config()
 	}
 	var err error
-	if s.http, err = s.listen(ctx, "http", cfg.HTTP, tlsConfig); err != nil {
+	if s.http, err = s.listen(ctx, "http", cfg.HTTP, tlsConfig, s.starting()); err != nil {
 		return nil, err
 	}
 	if cfg.AdminHTTP != "" {
-		if s.admin, err = s.listen(ctx, "admin-http", cfg.AdminHTTP, tlsConfig); err != nil {
+		if s.admin, err = s.listen(ctx, "admin-http", cfg.AdminHTTP, tlsConfig, s.adminStarting()); err != nil {
 			return nil, errors.Join(err, s.http.Stop(ctx))
 		}
 	}
@@ -96,9 +96,9 @@ func newServer(ctx context.Context, cfg Settings, masterKey string, log *slog.Lo
 	return s, nil
 }
 
-func (s *server) listen(ctx context.Context, name, address string, t *tls.Config) (*service.HTTP, error) {
+func (s *server) listen(ctx context.Context, name, address string, t *tls.Config, before http.Handler) (*service.HTTP, error) {
 	h, err := service.NewHTTP(ctx, service.HTTPConfig{
-		Address: address, TLS: t, Before: s.beforeReady(), Log: s.log,
+		Address: address, TLS: t, Before: before, Log: s.log,
 		Failed: func(err error) { s.failed <- err },
 	})
 	if err != nil {
@@ -223,7 +223,7 @@ func (s *server) openFrontDoors(ctx context.Context) error {
 	}
 	s.health.AddCheck("nats", s.node.Ready)
 	s.health.AddCheck("directory", s.directory.Ready)
-	s.http.Handle(s.routes(control, planes))
+	s.http.Handle(s.routes(control, planes, s.serveMetrics))
 	if s.admin != nil {
 		s.admin.Handle(s.adminRoutes())
 	}
@@ -323,16 +323,4 @@ func hostname() string {
 		return "127.0.0.1"
 	}
 	return name
-}
-
-// beforeReady answers while the parts start.
-func (s *server) beforeReady() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("/healthz", s.health.Live)
-	mux.HandleFunc("/readyz", s.health.Ready)
-	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Retry-After", "1")
-		http.Error(w, "starting", http.StatusServiceUnavailable)
-	})
-	return mux
 }
