@@ -74,7 +74,7 @@ func (x *tenant) describeTopics(t *testing.T, w io.Writer) {
 
 // topicActions are all that name a topic, or a subscription by an ARN that begins
 // with its topic's.
-func topicActions(ctx context.Context, c *sns.Client) map[string]func(arn string) error { //nolint:funlen // a table
+func topicActions(ctx context.Context, c *sns.Client) map[string]func(arn string) error {
 	all := map[string]func(string) error{}
 	add := func(name string, f func(arn *string) (any, error)) {
 		all[name] = func(arn string) error { _, err := f(&arn); return err }
