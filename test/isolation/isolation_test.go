@@ -4,6 +4,7 @@ package isolation
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -37,6 +38,7 @@ type tenant struct {
 	client          *sqs.Client
 	queue           string // URL
 	handle          string
+	bridge          string
 	task            string // of a message move that runs
 	topics          *sns.Client
 	subscription    string // ARN, of topic shared
@@ -76,6 +78,9 @@ func newTenant(t *testing.T, p *mnqtest.Process, name string) *tenant {
 		}
 		x.queue, x.handle = *out.QueueUrl, *got.Messages[0].ReceiptHandle
 	}
+	x.bridge = str(own.Must("POST", "/openmnq/v1/bridges", map[string]any{
+		"name": name, "source": map[string]any{"namespace_id": x.nats, "subject": "bridged.>"}, "target_arn": x.arn("shared"),
+	})["id"])
 	x.startMove(t)
 	x.makeTopics(t, p, name)
 	return x
@@ -186,6 +191,14 @@ func controlPlane(t *testing.T, p *mnqtest.Process, alice, bob *tenant) {
 		{"DELETE", "/openmnq/v1/api-keys/{}", alice.access, "SCWXXXXXXXXXXXXXXXXX", nil},
 		{"POST", "/openmnq/v1/api-keys", alice.project, noUUID, func(id string) any { return map[string]any{"name": "k", "project_id": id} }},
 		{"POST", "/openmnq/v1/projects", alice.project, noUUID, func(id string) any { return map[string]any{"name": "p", "id": id} }},
+		{"GET", "/openmnq/v1/bridges/{}", alice.bridge, noUUID, nil},
+		{"DELETE", "/openmnq/v1/bridges/{}", alice.bridge, noUUID, nil},
+		{"POST", "/openmnq/v1/bridges", alice.nats, noAccount, func(id string) any {
+			return map[string]any{"name": "b", "source": map[string]any{"namespace_id": id, "subject": "s"}, "target_arn": bob.arn("shared")}
+		}},
+		{"POST", "/openmnq/v1/bridges", alice.sqs, noAccount, func(id string) any {
+			return map[string]any{"name": "b", "source": map[string]any{"namespace_id": bob.nats, "subject": "s"}, "target_arn": "arn:scw:sqs:fr-par:" + id + ":shared"}
+		}},
 		{"GET", "/iam/v1alpha1/api-keys/{}", alice.access, "SCWXXXXXXXXXXXXXXXXX", nil},
 		{"GET", "/openmnq/v1/namespaces/{}/quota", alice.nats, noAccount, nil},
 		{"GET", "/openmnq/v1/namespaces/{}/quota", alice.sqs, noAccount, nil},
@@ -216,12 +229,55 @@ func controlPlane(t *testing.T, p *mnqtest.Process, alice, bob *tenant) {
 			t.Errorf("%s %s: %s", c.method, c.path, theirs)
 		}
 	}
-	parameter := regexp.MustCompile(`{[a-z_]+}`)
 	for _, op := range rest.Operations() {
-		bare := op.Method == http.MethodGet && !strings.HasSuffix(op.Path, "}") // a list, see below
-		if !bare && !tried[op.Method+" "+parameter.ReplaceAllString(op.Path, "{}")] {
+		switch {
+		case op.Method == http.MethodGet && !strings.Contains(strings.Replace(op.Path, "{region}", "", 1), "{"): // a list, see below
+		case op.ID == "openmnq.TestFilter": // names nothing that exists
+		case strings.HasPrefix(op.Path, inNamespaces):
+			inNamespace(t, p, op, alice, bob)
+		case !tried[op.Method+" "+parameter.ReplaceAllString(op.Path, "{}")]:
 			t.Errorf("%s was not tried", op.ID)
 		}
+	}
+}
+
+var parameter = regexp.MustCompile(`{[a-z_]+}`)
+
+// inNamespaces begins the paths of what a namespace has in it.
+const inNamespaces = "/openmnq/v1/namespaces/{namespace_id}/"
+
+// bodies are right requests of the operations below inNamespaces that take one.
+var bodies = map[string]string{
+	"openmnq.SetQuota": `{}`, "openmnq.CreateQueue": `{"name":"q"}`, "openmnq.UpdateQueue": `{"tags":{"a":"b"}}`, "openmnq.PurgeQueue": `{}`,
+	"openmnq.SendMessages": `{"messages":[{"body":"x"}]}`, "openmnq.ReceiveMessages": `{"visibility_timeout":600}`,
+	"openmnq.DeleteMessages": `{"receipt_handles":["HANDLE"]}`, "openmnq.RedriveQueue": `{}`, "openmnq.CancelTask": `{}`,
+	"openmnq.CreateTopic": `{"name":"t"}`, "openmnq.Publish": `{"message":"x"}`, "openmnq.Subscribe": `{"protocol":"sqs","endpoint":"shared"}`,
+}
+
+// inNamespace makes a call with what is in a namespace of alice's, and with what is
+// in none.
+func inNamespace(t *testing.T, p *mnqtest.Process, op rest.Operation, alice, bob *tenant) {
+	t.Helper()
+	if _, ok := bodies[op.ID]; !ok && op.Method != http.MethodGet && op.Method != http.MethodDelete {
+		t.Errorf("there is no body to try %s with", op.ID)
+	}
+	ask := func(namespace, queue string) string {
+		t.Helper()
+		path := strings.NewReplacer("{namespace_id}", namespace, "{queue_name}", queue, "{topic_name}", queue, "{sequence}", "1").Replace(op.Path)
+		path = parameter.ReplaceAllString(path, "0f0f0f0f-1111-4222-8333-444444444444")
+		var body any
+		if text := strings.ReplaceAll(bodies[op.ID], "HANDLE", alice.handle); text != "" {
+			body = json.RawMessage(text)
+		}
+		ans, err := mnqtest.Call(p.URL, bob.apiKey, op.Method, path, body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprintf("%d %s", ans.Status, strings.ReplaceAll(string(ans.Body), namespace, "NAMESPACE"))
+	}
+	theirs, missing := ask(alice.sqs, "only-alice"), ask(absent, "only-alice")
+	if theirs != missing || !strings.HasPrefix(theirs, "404") && !strings.HasPrefix(theirs, "403") {
+		t.Errorf("%s tells them apart:\n  theirs:  %s\n  missing: %s", op.ID, theirs, missing)
 	}
 }
 
@@ -244,11 +300,25 @@ func (x *tenant) inventory(t *testing.T, p *mnqtest.Process) string {
 var listPaths = []string{
 	mnqtest.Namespaces, mnqtest.Credentials, "/mnq/v1beta1/regions/fr-par/nats-accounts", "/mnq/v1beta1/regions/fr-par/nats-credentials",
 	"/mnq/v1beta1/regions/fr-par/sqs-credentials", "/mnq/v1beta1/regions/fr-par/sns-credentials", "/openmnq/v1/projects", "/openmnq/v1/api-keys",
-	"/openmnq/v1/namespaces",
+	"/openmnq/v1/namespaces", "/openmnq/v1/bridges",
 }
 
 func lists(t *testing.T, p *mnqtest.Process, alice, bob *tenant) {
-	hers := []string{alice.project, alice.nats, alice.sqs, alice.natsCred, alice.keys.ID, alice.keys.Access, alice.beta["sqs"], alice.beta["sns"]}
+	var audit struct {
+		Records []struct {
+			ProjectID string `json:"project_id"`
+		} `json:"records"`
+	}
+	ans, err := mnqtest.Call(p.URL, bob.apiKey, "GET", "/openmnq/v1/audit", nil)
+	if err = errors.Join(err, json.Unmarshal(ans.Body, &audit)); err != nil || len(audit.Records) == 0 {
+		t.Errorf("audit: %d %s %v", ans.Status, ans.Body, err)
+	}
+	for _, r := range audit.Records {
+		if r.ProjectID != bob.project {
+			t.Errorf("the audit shows bob a record of project %q", r.ProjectID)
+		}
+	}
+	hers := []string{alice.project, alice.nats, alice.sqs, alice.natsCred, alice.keys.ID, alice.keys.Access, alice.beta["sqs"], alice.beta["sns"], alice.bridge}
 	for _, path := range listPaths {
 		ans, err := mnqtest.Call(p.URL, bob.apiKey, "GET", path, nil)
 		if err != nil || ans.Status != 200 {
@@ -346,7 +416,7 @@ func reach(t *testing.T, p *mnqtest.Process, alice, bob *tenant) {
 	defer cancel()
 	list := js.StreamNames(ctx)
 	for name := range list.Name() {
-		if name != "S" { // which another test makes
+		if name != "S" && name != "mnq_bridge_"+bob.bridge { // which another test makes, and his own
 			t.Errorf("bob's NATS credential sees stream %s", name)
 		}
 	}
