@@ -118,16 +118,16 @@ func (d *delivery) raw() bool {
 func (s *Service) attemptQueue(ctx context.Context, d *delivery) outcome {
 	send, err := d.topic.render(d.m).forQueue(ctx, d.ns, d.sub)
 	if err == nil {
-		err = s.sendToQueue(ctx, d.ns, d.sub.Endpoint, send)
+		err = d.topic.sendToQueue(ctx, d.ns, d.sub.Endpoint, send)
 	}
 	return queueOutcome(err)
 }
 
 // sendToQueue stores one message in a queue of the namespace.
-func (s *Service) sendToQueue(ctx context.Context, ns mnq.Namespace, arn string, send queue.Send) error {
+func (t *Topic) sendToQueue(ctx context.Context, ns mnq.Namespace, arn string, send queue.Send) error {
 	ctx, cancel := context.WithTimeout(ctx, wire.Timeout)
 	defer cancel()
-	return s.sendAll(ctx, ns, arn, []queue.Send{send})[0]
+	return t.sendAll(ctx, ns, arn, []queue.Send{send})[0]
 }
 
 func queueOutcome(err error) outcome {

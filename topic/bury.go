@@ -24,7 +24,7 @@ func (s *Service) bury(ctx context.Context, d *delivery, o outcome) (kept bool, 
 	if err != nil {
 		return false, err
 	}
-	err = s.sendToQueue(ctx, d.ns, target, send)
+	err = d.topic.sendToQueue(ctx, d.ns, target, send)
 	if err == nil {
 		return true, nil
 	}
@@ -49,11 +49,12 @@ func (d *delivery) deadLetter(ctx context.Context, target string, o outcome) (qu
 	as := *d.sub
 	as.Endpoint = target
 	if as.Protocol == protoSQS {
-		if len(d.m.attrs) > maxQueueAttributes {
+		r := d.topic.render(d.m)
+		if r.rawFault(r.text(protoSQS)) != nil {
 			as.Settings = maps.Clone(as.Settings)
-			delete(as.Settings, attrRaw) // this is why it comes here; the envelope has room for them
+			delete(as.Settings, attrRaw) // this is why it comes here; the envelope takes it
 		}
-		return d.topic.render(d.m).forQueue(ctx, d.ns, &as)
+		return r.forQueue(ctx, d.ns, &as)
 	}
 	_, body, err := d.request(ctx)
 	if err != nil {

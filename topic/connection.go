@@ -4,7 +4,6 @@ import (
 	"context"
 	"maps"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/openmnq/mnq/internal/wire"
@@ -12,9 +11,20 @@ import (
 
 // connection is this process's wire to one namespace.
 type connection struct {
-	mu   sync.Mutex
-	wire *wire.Wire // nil until it is first needed
+	turn chan struct{} // held by whoever looks at wire; making one may take a while
+	wire *wire.Wire    // nil until it is first needed
 }
+
+func (c *connection) lock(ctx context.Context) error {
+	select {
+	case c.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (c *connection) unlock() { <-c.turn }
 
 // wire returns the namespace's wire, made on first use and again after its connection
 // was closed.
@@ -22,12 +32,14 @@ func (s *Service) wire(ctx context.Context, namespaceID string) (*wire.Wire, err
 	s.mu.Lock()
 	c := s.conns[namespaceID]
 	if c == nil {
-		c = &connection{}
+		c = &connection{turn: make(chan struct{}, 1)}
 		s.conns[namespaceID] = c
 	}
 	s.mu.Unlock()
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	if err := c.lock(ctx); err != nil {
+		return nil, err
+	}
+	defer c.unlock()
 	if c.wire != nil && !c.wire.Conn().IsClosed() {
 		return c.wire, nil
 	}
@@ -48,8 +60,8 @@ func (s *Service) wire(ctx context.Context, namespaceID string) (*wire.Wire, err
 }
 
 func (c *connection) close() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	_ = c.lock(context.Background()) // has no end
+	defer c.unlock()
 	if c.wire != nil {
 		c.wire.Close()
 		c.wire = nil
@@ -78,9 +90,13 @@ func (s *Service) eachWire(now time.Time) {
 	conns := slices.Collect(maps.Values(s.conns))
 	s.mu.RUnlock()
 	for _, c := range conns {
-		c.mu.Lock()
+		select {
+		case c.turn <- struct{}{}:
+		default: // it is being made
+			continue
+		}
 		w := c.wire
-		c.mu.Unlock()
+		c.unlock()
 		if w != nil {
 			w.Overdue(now)
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/openmnq/mnq"
+	"github.com/openmnq/mnq/internal/policy"
 	"github.com/openmnq/mnq/internal/wire"
 	"github.com/openmnq/mnq/queue"
 )
@@ -73,7 +74,8 @@ func (t *Topic) fanOut(ctx context.Context, w *wire.Wire, pulled []*wire.Pulled)
 // outgoing is a published message on its way to the subscriptions.
 type outgoing struct {
 	*rendering
-	from   *wire.Pulled
+	from   *wire.Pulled // nil of those that were read ahead in a FIFO topic
+	key    string       // of its deduplication id, in a FIFO topic
 	mu     sync.Mutex
 	failed bool // not every subscription has it
 }
@@ -95,6 +97,7 @@ func (t *Topic) decode(ctx context.Context, pulled []*wire.Pulled) []*outgoing {
 		m.seq = p.Sequence
 		out = append(out, &outgoing{rendering: t.render(m), from: p})
 	}
+	slices.SortFunc(out, func(a, b *outgoing) int { return cmp.Compare(a.m.seq, b.m.seq) })
 	return out
 }
 
@@ -191,7 +194,7 @@ func (t *Topic) storeInQueue(ctx context.Context, ns mnq.Namespace, p parcel) (l
 	begun, failed := time.Now(), false
 	ctx, cancel := context.WithTimeout(ctx, d.patience())
 	defer cancel()
-	for i, err := range t.svc.sendAll(ctx, ns, p.sub.Endpoint, sends) {
+	for i, err := range t.sendAll(ctx, ns, p.sub.Endpoint, sends) {
 		if err != nil {
 			left = append(left, going[i])
 			failed = failed || mnq.KindOf(err) != mnq.Invalid
@@ -206,11 +209,10 @@ func (t *Topic) storeInQueue(ctx context.Context, ns mnq.Namespace, p parcel) (l
 	return left
 }
 
-// sendAll sends messages to a queue and returns an error or nil for each.
-func (s *Service) sendAll(ctx context.Context, ns mnq.Namespace, arn string, sends []queue.Send) []error {
+// sendAll sends messages of the topic to a queue and returns an error or nil for each.
+func (t *Topic) sendAll(ctx context.Context, ns mnq.Namespace, arn string, sends []queue.Send) []error {
 	errs := make([]error, len(sends))
-	to, _ := parseQueueARN(arn) // it was checked when it was set
-	q, err := s.cfg.Queues.Find(ctx, ns, to.name)
+	q, err := t.openQueue(ctx, ns, arn)
 	if err != nil {
 		for i := range errs {
 			errs[i] = err
@@ -221,6 +223,21 @@ func (s *Service) sendAll(ctx context.Context, ns mnq.Namespace, arn string, sen
 		errs[i] = r.Err
 	}
 	return errs
+}
+
+// openQueue returns a queue that the topic may send to. Topics of its own account may,
+// unless its policy says otherwise.
+func (t *Topic) openQueue(ctx context.Context, ns mnq.Namespace, arn string) (*queue.Queue, error) {
+	to, _ := parseQueueARN(arn) // it was checked when it was set
+	q, err := t.svc.cfg.Queues.Find(ctx, ns, to.name)
+	if err != nil {
+		return nil, err
+	}
+	access := policy.Access{Account: ns.Account(), Action: "SendMessage", Secure: true, Service: senderID, SourceARN: t.ARN(ns)}
+	if q.Judge(ns, access) == policy.Refused {
+		return nil, &mnq.Error{Kind: mnq.Denied, Code: "AccessDenied", Op: "topic.openQueue", Resource: to.name, Msg: "The queue's policy denies the topic to send."}
+	}
+	return q, nil
 }
 
 // toDeliveries stores messages in the topic's stream for subscriptions that are

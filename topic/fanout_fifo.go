@@ -42,11 +42,11 @@ func (t *Topic) readBatch(ctx context.Context, w *wire.Wire, head *wire.Pulled) 
 		return nil, err
 	}
 	first.seq = head.Sequence
-	batch := []*outgoing{{rendering: t.render(first)}}
+	st := t.state.Load()
+	batch := []*outgoing{{rendering: t.render(first), key: st.keyOf(head.Subject)}}
 	if head.Pending == 0 {
 		return batch, nil
 	}
-	st := t.state.Load()
 	records, err := w.After(ctx, st.stream(), st.published(), head.Sequence+1, fanOutBatch-1)
 	if err != nil {
 		return nil, err
@@ -57,7 +57,7 @@ func (t *Topic) readBatch(ctx context.Context, w *wire.Wire, head *wire.Pulled) 
 			break // it comes first some time, and then says so
 		}
 		m.seq = r.Sequence
-		batch = append(batch, &outgoing{rendering: t.render(m)})
+		batch = append(batch, &outgoing{rendering: t.render(m), key: st.keyOf(r.Subject)})
 	}
 	return batch, nil
 }
@@ -122,7 +122,7 @@ func (t *Topic) finishInOrder(ctx context.Context, w *wire.Wire, head *wire.Pull
 	st, now := t.state.Load(), time.Now()
 	var keep, remove []wire.Request
 	for i, o := range done {
-		if r, ok := st.remember(o.m, now); ok {
+		if r, ok := st.remember(o.m, o.key, now); ok {
 			keep = append(keep, r)
 		}
 		if i > 0 {

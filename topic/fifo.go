@@ -162,14 +162,14 @@ func original(records []*wire.Record, now time.Time) (first *message, last uint6
 
 // remember is the request that keeps the deduplication id of a message that is about to
 // leave the stream. ok is false when its window has ended.
-func (r *record) remember(m *message, now time.Time) (req wire.Request, ok bool) {
+func (r *record) remember(m *message, key string, now time.Time) (req wire.Request, ok bool) {
 	left := m.publishedAt.Add(dedupWindow).Sub(now)
 	if left <= 0 {
 		return wire.Request{}, false
 	}
 	record := message{id: m.id, seq: m.seq, publishedAt: m.publishedAt}
 	return wire.Request{
-		Subject: r.past(r.dedupKey(m.dedup, m.group)), Data: record.encode(),
+		Subject: r.past(key), Data: record.encode(),
 		Header: nats.Header{"Nats-TTL": {strconv.Itoa(int((left + time.Second - 1) / time.Second))}},
 	}, true
 }

@@ -1,6 +1,7 @@
 package topic
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -130,11 +131,16 @@ func (p *Publication) check(limit int, fifo bool) error {
 	if err := CheckAttributes(p.Attributes); err != nil {
 		return err
 	}
-	switch {
-	case fifo:
-		return nil
-	case p.DedupID != "":
+	if p.DedupID != "" && !fifo {
 		return invalid("MessageDeduplicationId Reason: The request includes MessageDeduplicationId parameter that is not valid for this topic type")
+	}
+	return cmp.Or(checkID("MessageGroupId", p.GroupID), checkID("MessageDeduplicationId", p.DedupID))
+}
+
+// checkID refuses what is not a message group or deduplication id; "" is none.
+func checkID(name, id string) error {
+	if id != "" && !validID(id) {
+		return invalid(name + " Reason: " + name + " can only include alphanumeric and punctuation characters. 1 to 128 in length")
 	}
 	return nil
 }

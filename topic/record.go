@@ -38,6 +38,7 @@ func (r *record) stream() string              { return "t_" + r.ID }
 func (r *record) subjects() string            { return "t." + r.ID + ".>" }
 func (r *record) queued(key string) string    { return "t." + r.ID + ".m." + key }
 func (r *record) past(key string) string      { return "t." + r.ID + ".p." + key }
+func (r *record) keyOf(subject string) string { return strings.TrimPrefix(subject, r.queued("")) }
 func (r *record) sameDedup(key string) string { return "t." + r.ID + ".*." + key }
 func (r *record) deliveries() string          { return "t." + r.ID + ".d.>" }
 func (r *record) delivery(s string) string    { return "t." + r.ID + ".d." + s }

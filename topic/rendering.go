@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -111,10 +112,18 @@ const senderID = "sns.amazonaws.com"
 // maxQueueAttributes is how many attributes a message of a queue can have.
 const maxQueueAttributes = 10
 
-// errTooManyAttributes is why a raw message cannot go to a queue.
-var errTooManyAttributes = &mnq.Error{
-	Kind: mnq.Invalid, Code: "InvalidParameterValue", Op: "topic.forQueue",
-	Msg: "A message with more than 10 attributes cannot be delivered raw to a queue.",
+// rawFault is why a message cannot go to a queue as it is; nil when it can.
+func (r *rendering) rawFault(text string) error {
+	fault := ""
+	switch {
+	case len(r.m.attrs) > maxQueueAttributes:
+		fault = "A message with more than 10 attributes cannot be delivered raw to a queue."
+	case !queue.ValidText(text) || slices.ContainsFunc(r.m.attrs, func(a queue.Attribute) bool { return !a.Binary() && !queue.ValidText(string(a.Value)) }):
+		fault = "A message with characters that queues do not take cannot be delivered raw."
+	default:
+		return nil
+	}
+	return &mnq.Error{Kind: mnq.Invalid, Code: "InvalidParameterValue", Op: "topic.forQueue", Msg: fault}
 }
 
 // forQueue is the message as a subscription of protocol sqs, or a dead-letter queue,
@@ -123,8 +132,8 @@ func (r *rendering) forQueue(ctx context.Context, ns mnq.Namespace, sub *subscri
 	out := queue.Send{SenderID: senderID, TraceHeader: r.m.trace, Once: onceName(r.topic.id, r.m.seq, sub.ID)}
 	text := r.text(sub.Protocol)
 	if sub.Settings[attrRaw] == "true" {
-		if len(r.m.attrs) > maxQueueAttributes {
-			return out, errTooManyAttributes
+		if err := r.rawFault(text); err != nil {
+			return out, err
 		}
 		out.Body, out.Attributes = text, r.m.attrs
 	} else {
@@ -137,7 +146,7 @@ func (r *rendering) forQueue(ctx context.Context, ns mnq.Namespace, sub *subscri
 	to, _ := parseQueueARN(sub.Endpoint)
 	switch {
 	case isFIFO(to.name):
-		out.GroupID, out.DedupID = r.m.group, r.m.dedup
+		out.GroupID, out.DedupID, out.NoGroup = r.m.group, r.m.dedup, r.m.group == ""
 		if out.DedupID == "" {
 			out.DedupID = contentID(r.m.body)
 		}

@@ -40,6 +40,10 @@ type Config struct {
 	// Accepts returns nil when new messages may be stored, else an error for the
 	// client; it is asked for every publish, so it must answer from memory. nil: always.
 	Accepts func(ctx context.Context) error
+	// Exists reports whether the namespace is known, and false for sure when the
+	// directory is not up to date. It tells definitions that were left behind from
+	// those in use; nil: none are ever taken for left behind.
+	Exists func(namespaceID string) (exists, sure bool)
 	// Egress says where http, https and lambda subscriptions may lead.
 	Egress EgressConfig
 	// Undelivered lets sms and email subscriptions be made. They are listed and never
@@ -82,6 +86,8 @@ type Service struct {
 	byID   map[string]*subscriptionRecord // all subscriptions
 	making map[string]int                 // topics that are being made, by namespace
 	conns  map[string]*connection         // by namespace
+
+	unreadable map[string]bool // namespaces with definitions that this program does not read: nothing there is swept
 }
 
 // space is one namespace.
@@ -103,7 +109,7 @@ func New(cfg Config) (*Service, error) {
 	s := &Service{
 		cfg: cfg, log: cfg.Log, spaces: map[string]*space{}, topics: map[string]*Topic{},
 		subs: map[string]*subscribers{}, byID: map[string]*subscriptionRecord{},
-		making: map[string]int{}, conns: map[string]*connection{}, egress: newEgress(cfg.Egress),
+		making: map[string]int{}, conns: map[string]*connection{}, unreadable: map[string]bool{}, egress: newEgress(cfg.Egress),
 		strangers: rate.NewLimiter(10, 10), misses: rate.NewLimiter(100, 100), direct: newDirect(), bridges: newBridges(),
 	}
 	var err error
@@ -183,6 +189,11 @@ func (s *Service) apply(key string, value []byte, revision uint64) {
 	}
 	switch {
 	case err != nil:
+		s.mu.Lock()
+		if t := strings.SplitN(key, ".", 3); len(t) == 3 {
+			s.unreadable[t[1]] = true
+		}
+		s.mu.Unlock()
 		s.log.Error("topic definition cannot be read", "error", err)
 	case r != nil:
 		s.applyTopic(key, r, revision)
@@ -256,7 +267,7 @@ func (s *Service) applySubscription(r *subscriptionRecord) {
 	defer s.mu.Unlock()
 	set := s.subs[r.topicID]
 	if set == nil {
-		set = newSubscribers()
+		set = newSubscribers(r.namespaceID)
 		s.subs[r.topicID] = set
 	}
 	if old := set.put(r); old != nil && old.ID != r.ID {

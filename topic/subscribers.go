@@ -9,11 +9,15 @@ import (
 // subscribers are the subscriptions of one incarnation of a topic. Changes are made
 // under Service.mu; list may be read at any time.
 type subscribers struct {
+	namespaceID string
+
 	byKey map[string]*subscriptionRecord
 	list  atomic.Pointer[[]*subscriptionRecord] // nil after a change
 }
 
-func newSubscribers() *subscribers { return &subscribers{byKey: map[string]*subscriptionRecord{}} }
+func newSubscribers(namespaceID string) *subscribers {
+	return &subscribers{namespaceID: namespaceID, byKey: map[string]*subscriptionRecord{}}
+}
 
 func (s *subscribers) empty() bool { return len(s.byKey) == 0 }
 

@@ -413,11 +413,8 @@ func (s *Service) NamespaceGone(namespaceID string) {
 	}
 	s.mu.Unlock()
 	s.bridgesGone(namespaceID)
-	s.closeConnections(namespaceID)
-	if len(topics) == 0 {
-		return
-	}
 	s.background(func() {
+		s.closeConnections(namespaceID)
 		for _, t := range topics {
 			err := s.removeSubscriptions(s.run, t.id)
 			if err == nil {
@@ -428,43 +425,4 @@ func (s *Service) NamespaceGone(namespaceID string) {
 			}
 		}
 	})
-}
-
-// sweepEvery is the pause between two rounds of the sweep, and how long a deleted
-// topic is left to whoever deleted it.
-const sweepEvery = 30 * time.Second
-
-// sweep finishes what a process that died has left: topics whose deletion was not
-// finished. And it removes subscriptions that nobody can confirm or restore any more.
-func (s *Service) sweep(ctx context.Context) {
-	tick := time.NewTicker(sweepEvery)
-	defer tick.Stop()
-	for {
-		s.expireSubscriptions(ctx, time.Now())
-		s.sweepBridges(ctx, time.Now().Add(-sweepEvery))
-		for _, t := range s.halfDeleted(time.Now().Add(-sweepEvery)) {
-			if err := s.clear(ctx, t); err != nil && ctx.Err() == nil {
-				s.log.WarnContext(ctx, "deleted topic not cleared yet", "topic", t.name, "namespace_id", t.namespaceID, "error", err)
-			}
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-func (s *Service) halfDeleted(before time.Time) []*Topic {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	var out []*Topic
-	for _, sp := range s.spaces {
-		for _, t := range sp.topics {
-			if d := t.state.Load().Deleted; !d.IsZero() && d.Before(before) {
-				out = append(out, t)
-			}
-		}
-	}
-	return out
 }

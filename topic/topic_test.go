@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -41,6 +42,8 @@ type process struct {
 	nc    *nats.Conn
 	js    jetstream.JetStream
 	conns []*nats.Conn // all that were ever made
+
+	deleted atomic.Bool // the namespace is
 }
 
 // virtual runs f on virtual time against a fresh installation.
@@ -146,6 +149,9 @@ func (p *process) connect(b *bundle) func(context.Context, string) (*nats.Conn, 
 	return func(ctx context.Context, id string) (*nats.Conn, jetstream.JetStream, error) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
+		if p.deleted.Load() {
+			return nil, nil, &mnq.Error{Kind: mnq.NotFound}
+		}
 		if p.nc == nil || p.nc.IsClosed() {
 			nc, js, err := b.node.Connect(ctx, id, b.signing)
 			if err != nil {

@@ -18,7 +18,7 @@ func (s *server) startTopics(ctx context.Context) error {
 	s.topics, err = topic.New(topic.Config{
 		Connect: s.directory.Connect, Control: s.node.Control(), Queues: s.queues, Namespace: s.directory.Namespace,
 		Key: s.directory.DeriveKey("topics"), Replicas: s.node.Replicas(), Partition: s.cfg.ARNPartition,
-		PublicURL: func() string { return strings.TrimRight(s.publicHTTP(), "/") }, Accepts: s.node.Accepts,
+		PublicURL: func() string { return strings.TrimRight(s.publicHTTP(), "/") }, Accepts: s.node.Accepts, Exists: s.exists,
 		Egress:      topic.EgressConfig{Allow: allow, Loopback: s.cfg.Dev, Own: s.ownAddresses},
 		Undelivered: s.cfg.Dev, Log: s.log,
 	})

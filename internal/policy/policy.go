@@ -125,15 +125,21 @@ func (p principals) count() int {
 	return n
 }
 
-// holds reports whether the account is among them: by its id, as
-// arn:aws:iam::<account>:root or an ARN of one of its users, or as "*".
-func (p principals) holds(account string) bool {
-	return p.everyone || slices.ContainsFunc(p.aws, func(s string) bool {
-		if s == "*" || s == account {
+// holds reports whether the caller is among them: an account by its id, as
+// arn:aws:iam::<account>:root or as "*", a service by its name or as "*".
+func (p principals) holds(a Access) bool {
+	if p.everyone || slices.Contains(p.aws, "*") {
+		return true
+	}
+	if a.Service != "" {
+		return slices.Contains(p.others["Service"], a.Service)
+	}
+	return slices.ContainsFunc(p.aws, func(s string) bool {
+		if s == a.Account {
 			return true
 		}
 		t := strings.SplitN(s, ":", 6)
-		return len(t) == 6 && t[0] == "arn" && t[2] == "iam" && t[4] == account && t[5] == "root"
+		return len(t) == 6 && t[0] == "arn" && t[2] == "iam" && t[4] == a.Account && t[5] == "root"
 	})
 }
 
@@ -209,6 +215,10 @@ type Access struct {
 	Account string // the caller's
 	Action  string // such as "SendMessage", without its batch
 	Secure  bool   // the request came over TLS
+
+	// Of a service that acts for a resource of Account: who it is and for which.
+	Service   string // such as "sns.amazonaws.com"; "" when an account calls itself
+	SourceARN string
 }
 
 // Verdict is what a policy says to a request.
@@ -248,10 +258,10 @@ func Judge(text, service, resource string, a Access) Verdict {
 
 func (s statement) applies(resource string, a Access) bool {
 	if s.Principal.IsZero() {
-		if s.NotPrincipal.holds(a.Account) {
+		if s.NotPrincipal.holds(a) {
 			return false
 		}
-	} else if !s.Principal.holds(a.Account) {
+	} else if !s.Principal.holds(a) {
 		return false
 	}
 	names := func(list texts) bool {
@@ -289,8 +299,8 @@ func sameResource(pattern, resource string) bool {
 	return pattern == "*" || wildcard(rest(pattern), rest(resource))
 }
 
-// fulfils evaluates one condition. Known of a request are whether it came over TLS
-// and the caller's account; an unknown key only fulfils what is negated, asks for
+// fulfils evaluates one condition. Known of a request are whether it came over TLS and
+// the caller's account, or the resource that a service acts for; an unknown key only fulfils what is negated, asks for
 // its absence, or ends in IfExists.
 func (a Access) fulfils(operator, key string, values texts) bool {
 	operator, ifExists := strings.CutSuffix(operator, "IfExists")
@@ -302,7 +312,11 @@ func (a Access) fulfils(operator, key string, values texts) bool {
 			actual = "true"
 		}
 	case "aws:principalaccount":
-		actual = a.Account
+		actual, known = a.Account, a.Service == ""
+	case "aws:sourcearn":
+		actual, known = a.SourceARN, a.SourceARN != ""
+	case "aws:sourceaccount", "aws:sourceowner":
+		actual, known = a.Account, a.SourceARN != ""
 	default:
 		known = false
 	}
@@ -321,11 +335,13 @@ func (a Access) fulfils(operator, key string, values texts) bool {
 	}
 	match := anyOf(func(want string) bool {
 		switch base {
-		case "StringEquals", "ArnEquals":
+		case "StringEquals":
 			return want == actual
+		case "ArnEquals", "ArnLike":
+			return sameResource(want, actual)
 		case "StringEqualsIgnoreCase", "Bool":
 			return strings.EqualFold(want, actual)
-		case "StringLike", "ArnLike":
+		case "StringLike":
 			return wildcard(want, actual)
 		}
 		return false

@@ -8,6 +8,7 @@ import (
 func TestJudge(t *testing.T) {
 	t.Parallel()
 	const guest = "project-00000000-0000-0000-0000-000000000001"
+	topic := Access{Service: "sns.amazonaws.com", SourceARN: "arn:scw:sns:fr-par:" + guest + ":t", Secure: true}
 	for name, c := range map[string]struct {
 		statements string
 		a          Access
@@ -35,6 +36,12 @@ func TestJudge(t *testing.T) {
 		"an account by condition":        {`{"Effect":"Allow","Principal":"*","Action":"*","Condition":{"StringLike":{"aws:PrincipalAccount":"project-*"}}}`, Access{}, Allowed},
 		"an account excluded":            {`{"Effect":"Allow","Principal":"*","Action":"*","Condition":{"StringNotEquals":{"aws:PrincipalAccount":["GUEST"]}}}`, Access{}, Silent},
 		"an unknown operator":            {`{"Effect":"Allow","Principal":"*","Action":"*","Condition":{"Sounds":{"aws:PrincipalAccount":"GUEST"}}}`, Access{}, Silent},
+		"a service by its name":          {`{"Effect":"Allow","Principal":{"Service":"sns.amazonaws.com"},"Action":"sqs:SendMessage"}`, topic, Allowed},
+		"a service for that topic":       {`{"Effect":"Allow","Principal":"*","Action":"*","Condition":{"ArnEquals":{"aws:SourceArn":"arn:aws:sns:fr-par:GUEST:t"}}}`, topic, Allowed},
+		"a service for another topic":    {`{"Effect":"Deny","Principal":"*","Action":"*","Condition":{"ArnNotEquals":{"aws:SourceArn":"arn:aws:sns:fr-par:GUEST:other"}}}`, topic, Refused},
+		"but for this one":               {`{"Effect":"Deny","Principal":"*","Action":"*","Condition":{"ArnNotLike":{"aws:SourceArn":"arn:aws:sns:*:*:t"}}}`, topic, Silent},
+		"a service is not its account":   {`{"Effect":"Deny","Principal":{"AWS":"GUEST"},"Action":"*"}`, topic, Silent},
+		"a service of that account":      {`{"Effect":"Allow","Principal":"*","Action":"*","Condition":{"StringEquals":{"aws:SourceAccount":"GUEST"}}}`, topic, Allowed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

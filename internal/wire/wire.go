@@ -90,9 +90,11 @@ func (w *Wire) Close() {
 		r := p.Again(time.Millisecond) // without any delay it would not outlive a restart of the server
 		_ = w.nc.Publish(r.Subject, r.Data)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), Timeout)
-	defer cancel()
-	_ = w.nc.FlushWithContext(ctx) // as above
+	if w.nc.IsConnected() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_ = w.nc.FlushWithContext(ctx) // what gets lost comes back by itself
+	}
 }
 
 func (w *Wire) fail() {
