@@ -72,7 +72,7 @@ var sharedTopicActions = []string{"GetTopicAttributes", "ListSubscriptionsByTopi
 
 // topic finds a topic of the caller's own namespace, or one of another whose policy
 // lets the caller do this. Of any other the caller is not told whether it exists.
-func (h *Handler) topic(c *call, member, arn string) (*addressedTopic, error) {
+func (h *Handler) topic(ctx context.Context, c *call, member, arn string) (*addressedTopic, error) {
 	ref, err := c.readARN(member, arn, topicElements)
 	if err != nil {
 		return nil, err
@@ -87,7 +87,7 @@ func (h *Handler) topic(c *call, member, arn string) (*addressedTopic, error) {
 			return nil, c.notAuthorized(arn)
 		}
 	}
-	t, err := h.cfg.Topics.Topic(ns, ref.topic)
+	t, err := h.cfg.Topics.Find(ctx, ns, ref.topic)
 	if err != nil {
 		if !own {
 			err = c.notAuthorized(arn)
@@ -117,7 +117,7 @@ func (c *call) user() string {
 }
 
 func (h *Handler) addTopicPermission(ctx context.Context, c *call, in *topicPermissionInput) (*none, error) {
-	t, err := h.topic(c, "TopicArn", in.TopicArn)
+	t, err := h.topic(ctx, c, "TopicArn", in.TopicArn)
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +125,7 @@ func (h *Handler) addTopicPermission(ctx context.Context, c *call, in *topicPerm
 }
 
 func (h *Handler) removeTopicPermission(ctx context.Context, c *call, in *removeTopicPermissionInput) (*none, error) {
-	t, err := h.topic(c, "TopicArn", in.TopicArn)
+	t, err := h.topic(ctx, c, "TopicArn", in.TopicArn)
 	if err != nil {
 		return nil, err
 	}
@@ -133,8 +133,8 @@ func (h *Handler) removeTopicPermission(ctx context.Context, c *call, in *remove
 }
 
 // resource finds the topic whose tags are meant.
-func (h *Handler) resource(c *call, arn string) (*addressedTopic, error) {
-	t, err := h.topic(c, "ResourceArn", arn)
+func (h *Handler) resource(ctx context.Context, c *call, arn string) (*addressedTopic, error) {
+	t, err := h.topic(ctx, c, "ResourceArn", arn)
 	if mnq.IsNotFound(err) {
 		return nil, &mnq.Error{Kind: mnq.NotFound, Code: "ResourceNotFound", Resource: arn, Msg: "Resource does not exist"}
 	}
@@ -142,7 +142,7 @@ func (h *Handler) resource(c *call, arn string) (*addressedTopic, error) {
 }
 
 func (h *Handler) tagResource(ctx context.Context, c *call, in *tagResourceInput) (*empty, error) {
-	t, err := h.resource(c, in.ResourceArn)
+	t, err := h.resource(ctx, c, in.ResourceArn)
 	if err != nil {
 		return nil, err
 	}
@@ -154,15 +154,15 @@ func (h *Handler) tagResource(ctx context.Context, c *call, in *tagResourceInput
 }
 
 func (h *Handler) untagResource(ctx context.Context, c *call, in *untagResourceInput) (*empty, error) {
-	t, err := h.resource(c, in.ResourceArn)
+	t, err := h.resource(ctx, c, in.ResourceArn)
 	if err != nil {
 		return nil, err
 	}
 	return &empty{}, t.RemoveTags(ctx, in.TagKeys)
 }
 
-func (h *Handler) listTagsForResource(_ context.Context, c *call, in *resourceInput) (*listTagsOutput, error) {
-	t, err := h.resource(c, in.ResourceArn)
+func (h *Handler) listTagsForResource(ctx context.Context, c *call, in *resourceInput) (*listTagsOutput, error) {
+	t, err := h.resource(ctx, c, in.ResourceArn)
 	if err != nil {
 		return nil, err
 	}
@@ -186,8 +186,8 @@ func tagMap(list []tag) (map[string]string, error) {
 	return tags, nil
 }
 
-func (h *Handler) getDataProtectionPolicy(_ context.Context, c *call, in *resourceInput) (*dataProtectionPolicyOutput, error) {
-	t, err := h.topic(c, "ResourceArn", in.ResourceArn)
+func (h *Handler) getDataProtectionPolicy(ctx context.Context, c *call, in *resourceInput) (*dataProtectionPolicyOutput, error) {
+	t, err := h.topic(ctx, c, "ResourceArn", in.ResourceArn)
 	if err != nil {
 		return nil, err
 	}
@@ -195,7 +195,7 @@ func (h *Handler) getDataProtectionPolicy(_ context.Context, c *call, in *resour
 }
 
 func (h *Handler) putDataProtectionPolicy(ctx context.Context, c *call, in *putDataProtectionPolicyInput) (*none, error) {
-	t, err := h.topic(c, "ResourceArn", in.ResourceArn)
+	t, err := h.topic(ctx, c, "ResourceArn", in.ResourceArn)
 	if err != nil {
 		return nil, err
 	}

@@ -73,7 +73,7 @@ func (h *Handler) deleteTopic(ctx context.Context, c *call, in *topicInput) (*no
 }
 
 func (h *Handler) getTopicAttributes(ctx context.Context, c *call, in *topicInput) (*attributesOutput, error) {
-	t, err := h.topic(c, "TopicArn", in.TopicArn)
+	t, err := h.topic(ctx, c, "TopicArn", in.TopicArn)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +85,7 @@ func (h *Handler) getTopicAttributes(ctx context.Context, c *call, in *topicInpu
 }
 
 func (h *Handler) setTopicAttributes(ctx context.Context, c *call, in *setTopicAttributesInput) (*none, error) {
-	t, err := h.topic(c, "TopicArn", in.TopicArn)
+	t, err := h.topic(ctx, c, "TopicArn", in.TopicArn)
 	if err != nil {
 		return nil, err
 	}

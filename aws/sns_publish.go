@@ -16,7 +16,7 @@ func (h *Handler) publish(ctx context.Context, c *call, in *publishInput) (*publ
 	if err != nil {
 		return nil, err
 	}
-	t, err := h.topic(c, "TopicArn", arn)
+	t, err := h.topic(ctx, c, "TopicArn", arn)
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +117,7 @@ const (
 )
 
 func (h *Handler) publishBatch(ctx context.Context, c *call, in *publishBatchInput) (*publishBatchOutput, error) {
-	t, err := h.topic(c, "TopicArn", in.TopicArn)
+	t, err := h.topic(ctx, c, "TopicArn", in.TopicArn)
 	if err != nil {
 		return nil, err
 	}

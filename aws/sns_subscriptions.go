@@ -9,7 +9,7 @@ import (
 )
 
 func (h *Handler) subscribe(ctx context.Context, c *call, in *subscribeInput) (*subscriptionOutput, error) {
-	t, err := h.topic(c, "TopicArn", in.TopicArn)
+	t, err := h.topic(ctx, c, "TopicArn", in.TopicArn)
 	if err != nil {
 		return nil, err
 	}
@@ -93,8 +93,8 @@ func (h *Handler) listSubscriptions(_ context.Context, c *call, in *pageInput) (
 	return h.subscriptions(c.principal.Namespace, "", in.NextToken)
 }
 
-func (h *Handler) listSubscriptionsByTopic(_ context.Context, c *call, in *listSubscriptionsByTopicInput) (*listSubscriptionsOutput, error) {
-	t, err := h.topic(c, "TopicArn", in.TopicArn)
+func (h *Handler) listSubscriptionsByTopic(ctx context.Context, c *call, in *listSubscriptionsByTopicInput) (*listSubscriptionsOutput, error) {
+	t, err := h.topic(ctx, c, "TopicArn", in.TopicArn)
 	if err != nil {
 		return nil, err
 	}

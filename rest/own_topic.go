@@ -78,7 +78,7 @@ func (a *API) registerTopics() {
 
 // topicWire describes a topic; one that is gone meanwhile is NotFound.
 func (a *API) topicWire(ctx context.Context, ns mnq.Namespace, name string) (topicOnWire, error) {
-	t, err := a.topics.Topic(ns, name)
+	t, err := a.topics.Find(ctx, ns, name)
 	if err != nil {
 		return topicOnWire{}, err
 	}
@@ -173,17 +173,17 @@ type TopicPath struct {
 	TopicName   string `path:"topic_name" maxLength:"256"`
 }
 
-func (a *API) topic(who mnq.Identity, at TopicPath) (*topic.Topic, mnq.Namespace, error) {
+func (a *API) topic(ctx context.Context, who mnq.Identity, at TopicPath) (*topic.Topic, mnq.Namespace, error) {
 	ns, err := a.anyNamespace(who, at.NamespaceID)
 	if err != nil {
 		return nil, ns, err
 	}
-	t, err := a.topics.Topic(ns, at.TopicName)
+	t, err := a.topics.Find(ctx, ns, at.TopicName)
 	return t, ns, as(err, "topic", at.TopicName)
 }
 
 func (a *API) getTopic(ctx context.Context, who mnq.Identity, in *TopicPath) (topicOnWire, error) {
-	_, ns, err := a.topic(who, *in)
+	_, ns, err := a.topic(ctx, who, *in)
 	if err != nil {
 		return topicOnWire{}, err
 	}
@@ -192,7 +192,7 @@ func (a *API) getTopic(ctx context.Context, who mnq.Identity, in *TopicPath) (to
 }
 
 func (a *API) deleteTopic(ctx context.Context, who mnq.Identity, in *TopicPath) error {
-	_, ns, err := a.topic(who, *in)
+	_, ns, err := a.topic(ctx, who, *in)
 	if err != nil {
 		return err
 	}
@@ -213,7 +213,7 @@ type publishInput struct {
 }
 
 func (a *API) publish(ctx context.Context, who mnq.Identity, in *publishInput) (sentOnWire, error) {
-	t, ns, err := a.topic(who, in.TopicPath)
+	t, ns, err := a.topic(ctx, who, in.TopicPath)
 	if err != nil {
 		return sentOnWire{}, err
 	}
@@ -239,7 +239,7 @@ type subscribeInput struct {
 }
 
 func (a *API) subscribe(ctx context.Context, who mnq.Identity, in *subscribeInput) (subscriptionOnWire, error) {
-	t, ns, err := a.topic(who, in.TopicPath)
+	t, ns, err := a.topic(ctx, who, in.TopicPath)
 	if err != nil {
 		return subscriptionOnWire{}, err
 	}
@@ -268,12 +268,12 @@ type unsubscribeInput struct {
 }
 
 func (a *API) unsubscribe(ctx context.Context, who mnq.Identity, in *unsubscribeInput) error {
-	_, ns, err := a.topic(who, in.TopicPath)
+	_, ns, err := a.topic(ctx, who, in.TopicPath)
 	if err != nil {
 		return err
 	}
 	id := canonical(in.SubscriptionID)
-	if _, err := a.topics.Subscription(ns, in.TopicName, id); err != nil {
+	if _, err := a.topics.Subscription(ctx, ns, in.TopicName, id); err != nil {
 		return as(err, "subscription", id)
 	}
 	return a.topics.Unsubscribe(ctx, ns, in.TopicName, id)

@@ -18,7 +18,7 @@ func TestWhatAnotherProcessMadeIsThere(t *testing.T) {
 			for range 50 {
 				time.Sleep(time.Second) // links ask the store some times a second only
 				topic := b.topic("t")
-				if _, err := other.Topic(b.ns, "t"); err != nil {
+				if _, err := other.Find(t.Context(), b.ns, "t"); err != nil {
 					t.Fatal(err)
 				}
 				if err := other.Delete(ctx, b.ns, topic.Name()); err != nil {
@@ -41,7 +41,7 @@ func TestWhatAnotherProcessMadeIsThere(t *testing.T) {
 					if err := b.processes[0].topics.defs.fresh(ctx); err != nil {
 						t.Fatal(err)
 					}
-					if _, err := b.processes[0].topics.Subscription(b.ns, sub.Topic, sub.ID); !mnq.IsNotFound(err) {
+					if _, err := b.processes[0].topics.Subscription(t.Context(), b.ns, sub.Topic, sub.ID); !mnq.IsNotFound(err) {
 						t.Fatalf("the removed subscription is still there: %v", err)
 					}
 				}

@@ -223,10 +223,10 @@ func (s *Service) UnsubscribeLink(ctx context.Context, subscriptionARN string) e
 	})
 }
 
-func (s *Service) unsubscribe(ctx context.Context, ns mnq.Namespace, topic, id string, may func(*subscriptionRecord) error) error { //nolint:revive // the ARN has two parts
+func (s *Service) unsubscribe(ctx context.Context, ns mnq.Namespace, topic, id string, may func(*subscriptionRecord) error) error {
 	const op = "topic.Unsubscribe"
 	for try := range maxRaces {
-		t, r, err := s.find(ns, topic, id)
+		t, r, err := s.find(ctx, ns, topic, id)
 		switch {
 		case mnq.IsNotFound(err) && try == 0: // another process may have made it a moment ago
 			if err := s.defs.fresh(ctx); err != nil {

@@ -48,7 +48,7 @@ func (s *Service) wire(ctx context.Context, namespaceID string) (*wire.Wire, err
 		return nil, err
 	}
 	if c.wire != nil {
-		c.wire.Close()
+		c.wire.Close(ctx)
 		c.wire = nil // it cannot be closed twice
 	}
 	w, err := wire.New(nc)
@@ -59,17 +59,19 @@ func (s *Service) wire(ctx context.Context, namespaceID string) (*wire.Wire, err
 	return w, nil
 }
 
-func (c *connection) close() {
-	_ = c.lock(context.Background()) // has no end
+func (c *connection) close(ctx context.Context) {
+	if c.lock(ctx) != nil {
+		return // whoever makes it finds its connection closed
+	}
 	defer c.unlock()
 	if c.wire != nil {
-		c.wire.Close()
+		c.wire.Close(ctx)
 		c.wire = nil
 	}
 }
 
 // closeConnections ends the wires of the namespaces given, or of all.
-func (s *Service) closeConnections(namespaceIDs ...string) {
+func (s *Service) closeConnections(ctx context.Context, namespaceIDs ...string) {
 	s.mu.Lock()
 	var closing []*connection
 	for id, c := range s.conns {
@@ -80,7 +82,7 @@ func (s *Service) closeConnections(namespaceIDs ...string) {
 	}
 	s.mu.Unlock()
 	for _, c := range closing {
-		c.close()
+		c.close(ctx)
 	}
 }
 

@@ -52,9 +52,9 @@ func (t *Topic) readBatch(ctx context.Context, w *wire.Wire, head *wire.Pulled) 
 		return nil, err
 	}
 	for _, r := range records {
-		m, err := decodeMessage(r.Data)
-		if err != nil {
-			break // it comes first some time, and then says so
+		m, bad := decodeMessage(r.Data)
+		if bad != nil {
+			return batch, nil //nolint:nilerr // it comes first some time, and then says so
 		}
 		m.seq = r.Sequence
 		batch = append(batch, &outgoing{rendering: t.render(m), key: st.keyOf(r.Subject)})

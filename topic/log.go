@@ -152,7 +152,7 @@ func (l *attemptLog) open(ctx context.Context) error {
 // newest first. They are written down shortly after they were made, not all of them
 // when there are very many, and kept for a week. Missing: kind and code NotFound.
 func (s *Service) Attempts(ctx context.Context, ns mnq.Namespace, topic, id string) ([]Attempt, error) {
-	if _, _, err := s.find(ns, topic, id); err != nil {
+	if _, _, err := s.find(ctx, ns, topic, id); err != nil {
 		return nil, err
 	}
 	st, err := s.cfg.Control.Stream(ctx, attemptStream)

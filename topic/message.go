@@ -66,7 +66,7 @@ func (m *message) encode() []byte {
 	b := make([]byte, 0, n)
 	b = append(b, messageVersion, byte(m.kind))
 	b = append(b, m.id[:]...)
-	b = binary.BigEndian.AppendUint64(b, uint64(m.publishedAt.UnixMilli())) //nolint:gosec // read back as an int64
+	b = binary.BigEndian.AppendUint64(b, uint64(m.publishedAt.UnixMilli()))
 	b = binary.AppendUvarint(b, m.seq)
 	for _, s := range [...]string{m.subject, m.structure, m.group, m.dedup, m.trace, m.sender} {
 		b = appendBytes(b, s)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/openmnq/mnq"
 	"github.com/openmnq/mnq/internal/policy"
@@ -21,13 +22,7 @@ const defaultPolicyID = "__default_policy_ID"
 // defaultPolicy is the policy of a topic that has been given none: its own account
 // may do everything.
 func (t *Topic) defaultPolicy(ns mnq.Namespace) string {
-	actions := ""
-	for i, a := range policyActions {
-		if i > 0 {
-			actions += ","
-		}
-		actions += `"SNS:` + a + `"`
-	}
+	actions := `"SNS:` + strings.Join(policyActions, `","SNS:`) + `"`
 	return `{"Version":"2008-10-17","Id":"` + defaultPolicyID + `","Statement":[{"Sid":"__default_statement_ID","Effect":"Allow","Principal":{"AWS":"*"},` +
 		`"Action":[` + actions + `],"Resource":"` + t.ARN(ns) + `","Condition":{"StringEquals":{"AWS:SourceOwner":"` + ns.Account() + `"}}}]}`
 }

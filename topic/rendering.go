@@ -114,7 +114,7 @@ const maxQueueAttributes = 10
 
 // rawFault is why a message cannot go to a queue as it is; nil when it can.
 func (r *rendering) rawFault(text string) error {
-	fault := ""
+	var fault string
 	switch {
 	case len(r.m.attrs) > maxQueueAttributes:
 		fault = "A message with more than 10 attributes cannot be delivered raw to a queue."

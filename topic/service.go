@@ -157,7 +157,7 @@ func (s *Service) Stop(ctx context.Context) error {
 	s.ending.Unlock()
 	defer s.deliveries.cutIn(ctx, stopGrace)()
 	s.done.Wait()
-	s.closeConnections()
+	s.closeConnections(ctx)
 	s.egress.stop()
 	return nil
 }
@@ -287,28 +287,32 @@ func (s *Service) lookup(namespaceID, name string) *Topic {
 	return nil
 }
 
-// Topic returns the topic of that name. What is not known in memory may have been made
-// by another process a moment ago and is looked for in the store. Missing, or deleted:
-// kind and code NotFound.
+// Topic returns the topic of that name, from memory. Missing, or deleted: kind and code
+// NotFound.
 func (s *Service) Topic(ns mnq.Namespace, name string) (*Topic, error) {
-	for range 2 {
-		if t := s.lookup(ns.ID, name); t != nil && !t.deleted() {
-			return t, nil
-		}
-		if !s.hear() {
-			break
-		}
+	if t := s.lookup(ns.ID, name); t != nil && !t.deleted() {
+		return t, nil
 	}
 	return nil, missing(name)
 }
 
+// Find is Topic for who must be sure: what is not known here may have been made by
+// another process a moment ago and is looked for in the store.
+func (s *Service) Find(ctx context.Context, ns mnq.Namespace, name string) (*Topic, error) {
+	t, err := s.Topic(ns, name)
+	if err != nil && s.hear(ctx) {
+		return s.Topic(ns, name)
+	}
+	return t, err
+}
+
 // hear waits for the news of other processes, unless that was asked for too often of
 // late.
-func (s *Service) hear() bool {
-	if s.run == nil || !s.misses.Allow() {
+func (s *Service) hear(ctx context.Context) bool {
+	if !s.misses.Allow() {
 		return false
 	}
-	ctx, cancel := context.WithTimeout(s.run, wire.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, wire.Timeout)
 	defer cancel()
 	return s.defs.fresh(ctx) == nil
 }

@@ -240,14 +240,14 @@ func (s *Service) Subscriptions(ns mnq.Namespace, topic, after string, limit int
 }
 
 // find returns a subscription by the last two parts of its ARN.
-func (s *Service) find(ns mnq.Namespace, topic, id string) (*Topic, *subscriptionRecord, error) {
+func (s *Service) find(ctx context.Context, ns mnq.Namespace, topic, id string) (*Topic, *subscriptionRecord, error) {
 	for range 2 {
 		if t := s.lookup(ns.ID, topic); t != nil && !t.deleted() {
 			if r := s.subscriptionByID(id); r != nil && r.topicID == t.id && r.State != stateRemoved {
 				return t, r, nil
 			}
 		}
-		if !s.hear() {
+		if !s.hear(ctx) {
 			break
 		}
 	}
@@ -262,8 +262,8 @@ func (s *Service) subscriptionByID(id string) *subscriptionRecord {
 }
 
 // Subscription returns one subscription. Missing: kind and code NotFound.
-func (s *Service) Subscription(ns mnq.Namespace, topic, id string) (Subscription, error) {
-	_, r, err := s.find(ns, topic, id)
+func (s *Service) Subscription(ctx context.Context, ns mnq.Namespace, topic, id string) (Subscription, error) {
+	_, r, err := s.find(ctx, ns, topic, id)
 	if err != nil {
 		return Subscription{}, err
 	}
@@ -271,8 +271,8 @@ func (s *Service) Subscription(ns mnq.Namespace, topic, id string) (Subscription
 }
 
 // SubscriptionAttributes returns every attribute that has a value.
-func (s *Service) SubscriptionAttributes(_ context.Context, ns mnq.Namespace, topic, id string) (map[string]string, error) {
-	t, r, err := s.find(ns, topic, id)
+func (s *Service) SubscriptionAttributes(ctx context.Context, ns mnq.Namespace, topic, id string) (map[string]string, error) {
+	t, r, err := s.find(ctx, ns, topic, id)
 	if err != nil {
 		return nil, err
 	}
@@ -311,10 +311,10 @@ func (s *Service) SetSubscriptionAttribute(ctx context.Context, ns mnq.Namespace
 
 // changeSubscription rewrites a definition by compare-and-set until it holds. f gets a
 // copy and may refuse with an error; it is called again after a lost race.
-func (s *Service) changeSubscription(ctx context.Context, ns mnq.Namespace, topic, id string, f func(*Topic, *subscriptionRecord) error) error { //nolint:revive // as above
+func (s *Service) changeSubscription(ctx context.Context, ns mnq.Namespace, topic, id string, f func(*Topic, *subscriptionRecord) error) error {
 	const op = "topic.changeSubscription"
 	for range maxRaces {
-		t, old, err := s.find(ns, topic, id)
+		t, old, err := s.find(ctx, ns, topic, id)
 		if err != nil {
 			return err
 		}

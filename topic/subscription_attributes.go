@@ -53,7 +53,8 @@ func newSubscriptionSettings(t *Topic, ns mnq.Namespace, in NewSubscription) (se
 
 // setSubscription changes one attribute of a subscription.
 func (s settings) setSubscription(about subject, name, value string) error {
-	v, err := value, error(nil)
+	v := value
+	var err error
 	switch name {
 	case attrFilter:
 		return s.setFilter(value, s[attrFilterScope])

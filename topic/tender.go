@@ -54,7 +54,7 @@ func (s *Service) tend(ctx context.Context) {
 	defer tick.Stop()
 	for {
 		for id := range d.take() {
-			s.tendTopic(id)
+			s.tendTopic(id) //nolint:contextcheck // a source lives longer than this round
 		}
 		select {
 		case <-d.wake:

@@ -414,7 +414,7 @@ func (s *Service) NamespaceGone(namespaceID string) {
 	s.mu.Unlock()
 	s.bridgesGone(namespaceID)
 	s.background(func() {
-		s.closeConnections(namespaceID)
+		s.closeConnections(s.run, namespaceID)
 		for _, t := range topics {
 			err := s.removeSubscriptions(s.run, t.id)
 			if err == nil {

@@ -78,7 +78,7 @@ func (w *Wire) watch(status chan nats.Status) {
 
 // Close ends everything outstanding. A message that is on its way to a pull comes back
 // when its consumer's AckWait is over. It must be called once.
-func (w *Wire) Close() {
+func (w *Wire) Close(ctx context.Context) {
 	_ = w.sub.Unsubscribe() // fails only when the connection is closed already
 	close(w.quit)
 	w.fail()
@@ -91,7 +91,7 @@ func (w *Wire) Close() {
 		_ = w.nc.Publish(r.Subject, r.Data)
 	}
 	if w.nc.IsConnected() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		ctx, cancel := context.WithTimeout(ctx, time.Second)
 		defer cancel()
 		_ = w.nc.FlushWithContext(ctx) // what gets lost comes back by itself
 	}
