@@ -96,14 +96,14 @@ func (l *auditLog) reader(nc *nats.Conn) (*wire.Wire, error) {
 	return l.wire, nil
 }
 
-func (l *auditLog) close() {
+func (l *auditLog) close(ctx context.Context) {
 	if l == nil {
 		return
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.wire != nil {
-		l.wire.Close()
+		l.wire.Close(ctx)
 		l.wire = nil
 	}
 }
