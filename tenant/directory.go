@@ -195,7 +195,7 @@ func (d *Directory) Stop(ctx context.Context) error {
 		err = context.Cause(ctx)
 	}
 	d.conns.closeAll()
-	d.audit.close(ctx) //nolint:contextcheck // nothing that waits
+	d.audit.close(ctx)
 	return err
 }
 
