@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -227,17 +228,17 @@ type result struct {
 	Balance balance       `json:"balance"`
 }
 
-var runs int
+var runs atomic.Int64
 
 // measure does the work on a queue of its own and draws the balance.
 func measure(ctx context.Context, e endpoint, p plan) (r result, err error) {
-	runs++
-	name := fmt.Sprintf("load-%s-%d-%d", p.work.name, p.clients, runs)
+	run := runs.Add(1)
+	name := fmt.Sprintf("load-%s-%d-%d", p.work.name, p.clients, run)
 	queue, err := createQueue(ctx, e, name, p.work.fifo)
 	if err != nil && p.balanced {
 		return r, err
 	}
-	led := newLedger(fmt.Sprintf("r%x%x", time.Now().UnixNano()&0xFFFFFF, runs), p.clients+drainers, p.size)
+	led := newLedger(fmt.Sprintf("r%x%x", time.Now().UnixNano()&0xFFFFFF, run), p.clients+drainers, p.size)
 	workers := make([]*worker, p.clients)
 	for i := range workers {
 		c, err := dial(ctx, e)
