@@ -2,10 +2,10 @@ package node
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/nats-io/jwt/v2"
@@ -74,118 +74,6 @@ func (n *Node) accountJWT(a Account) (string, error) {
 	return c.Encode(n.keys.operator)
 }
 
-// claimReply is a server's answer to a claims request.
-type claimReply struct {
-	Data  *struct{ Code int }
-	Error *struct {
-		Code        int
-		Description string
-	}
-}
-
-// PushAccount publishes an account and returns when every server has taken it
-// over, users that it revokes included.
-func (n *Node) PushAccount(ctx context.Context, a Account) error {
-	token, err := n.accountJWT(a)
-	if err != nil {
-		return fmt.Errorf("sign account %s: %w", a.ID, err)
-	}
-	return n.claims(ctx, "$SYS.REQ.CLAIMS.UPDATE", []byte(token))
-}
-
-// claims sends a claims request to all servers and collects an answer from each.
-func (n *Node) claims(ctx context.Context, subject string, body []byte) error {
-	want, err := n.serverCount(ctx)
-	if err != nil {
-		return err
-	}
-	bad := 0
-	got, err := n.ask(ctx, subject, body, want, func(data []byte) error {
-		var r claimReply
-		if err := json.Unmarshal(data, &r); err != nil {
-			return err
-		}
-		if r.Error != nil {
-			bad++
-			return errors.New(r.Error.Description)
-		}
-		return nil
-	})
-	if err == nil && bad == 0 && got >= want {
-		return nil
-	}
-	return &mnq.Error{
-		Kind: mnq.Unavailable, Op: "node.claims", Resource: subject,
-		Msg: "not every NATS server took the account over", Hint: fmt.Sprintf("%d of %d answered, %d refused", got, want, bad), Err: err,
-	}
-}
-
-// ask publishes a request on the system account and feeds up to want answers to
-// each; it stops after 3 seconds without one. Errors of each are joined.
-func (n *Node) ask(ctx context.Context, subject string, body []byte, want int, each func([]byte) error) (int, error) {
-	inbox := n.sys.NewRespInbox()
-	sub, err := n.sys.SubscribeSync(inbox)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = sub.Unsubscribe() }()
-	if err := n.sys.PublishRequest(subject, inbox, body); err != nil {
-		return 0, err
-	}
-	var errs []error
-	got := 0
-	for got < want {
-		wait, cancel := context.WithTimeout(ctx, 3*time.Second)
-		m, err := sub.NextMsgWithContext(wait)
-		cancel()
-		if err != nil {
-			errs = append(errs, err)
-			break
-		}
-		got++
-		errs = append(errs, each(m.Data))
-	}
-	return got, errors.Join(errs...)
-}
-
-// serverCount returns how many servers an account must reach. Embedded there is
-// one; a cluster is asked at most every few seconds.
-func (n *Node) serverCount(ctx context.Context) (int, error) {
-	if n.srv != nil {
-		return 1, nil
-	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.servers > 0 && time.Since(n.counted) < 5*time.Second {
-		return n.servers, nil
-	}
-	inbox := n.sys.NewRespInbox()
-	sub, err := n.sys.SubscribeSync(inbox)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = sub.Unsubscribe() }()
-	if err := n.sys.PublishRequest("$SYS.REQ.SERVER.PING", inbox, nil); err != nil {
-		return 0, err
-	}
-	count, quiet := 0, 2*time.Second
-	for {
-		wait, cancel := context.WithTimeout(ctx, quiet)
-		_, err := sub.NextMsgWithContext(wait)
-		cancel()
-		if err != nil {
-			break
-		}
-		count++
-		quiet = 250 * time.Millisecond // the others answer at nearly the same time
-	}
-	if count == 0 {
-		return 0, &mnq.Error{Kind: mnq.Unavailable, Op: "node.serverCount", Msg: "no NATS server answers on the system account"}
-	}
-	n.servers, n.counted = count, time.Now()
-	return count, nil
-}
-
 // DeleteAccount cuts every connection to the account, removes its streams and
 // what is on disk, and then the account itself. It may be repeated after a
 // failure, and for an account that is already gone.
@@ -218,10 +106,22 @@ func (n *Node) DeleteAccount(ctx context.Context, id string) error {
 		// empty and nobody can sign for it.
 		n.log.WarnContext(ctx, "account left behind", "account", id, "error", err)
 	}
-	if n.srv != nil {
-		return os.RemoveAll(n.accountDir(id))
+	if n.srv == nil {
+		return nil
 	}
-	return nil
+	return os.RemoveAll(n.accountDir(id))
+}
+
+// ForgetAccount removes what is left on this process's disk of an account that another
+// process has deleted. A stream that the server has not removed yet is left to it.
+func (n *Node) ForgetAccount(id string) error {
+	if n.srv == nil {
+		return nil
+	}
+	if left, err := os.ReadDir(filepath.Join(n.accountDir(id), "streams")); err == nil && len(left) > 0 {
+		return nil
+	}
+	return os.RemoveAll(n.accountDir(id))
 }
 
 // removeStreams deletes all streams of an account. A connection may be cut along

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -18,9 +19,16 @@ import (
 // startEmbedded runs nats-server in this process, in operator mode, with its
 // client port closed.
 func (n *Node) startEmbedded() error {
+	var err error
+	if n.resolver, err = n.newResolver(); err != nil {
+		return fmt.Errorf("open the account directory: %w", err)
+	}
 	opts, err := n.serverOptions()
 	if err != nil {
 		return err
+	}
+	if n.cfg.Cluster != nil && n.cfg.Listen != "" {
+		n.gate(opts)
 	}
 	srv, err := server.NewServer(opts)
 	if err != nil {
@@ -50,11 +58,7 @@ func (n *Node) serverOptions() (*server.Options, error) {
 	if _, err := operator.Encode(n.keys.operator); err != nil {
 		return nil, fmt.Errorf("sign the operator: %w", err)
 	}
-	resolver, err := n.resolver()
-	if err != nil {
-		return nil, fmt.Errorf("open the account directory: %w", err)
-	}
-	return &server.Options{
+	opts := &server.Options{
 		ServerName:       "mnq",
 		Host:             host,
 		Port:             port,
@@ -71,7 +75,7 @@ func (n *Node) serverOptions() (*server.Options, error) {
 		TLSTimeout:       5,
 		TrustedOperators: []*jwt.OperatorClaims{operator},
 		SystemAccount:    n.keys.systemID,
-		AccountResolver:  resolver,
+		AccountResolver:  n.resolver,
 		JetStream:        true,
 		// The server adds up the storage limits of all accounts and takes no more
 		// accounts once they could fill this. Quotas are limits, not reservations:
@@ -79,14 +83,46 @@ func (n *Node) serverOptions() (*server.Options, error) {
 		JetStreamMaxStore: 1 << 60,
 		StoreDir:          filepath.Join(n.cfg.DataDir, "nats"),
 		SyncAlways:        n.cfg.Fsync == FsyncAlways,
-	}, nil
+	}
+	if n.cfg.Cluster != nil {
+		opts.ClientAdvertise = n.cfg.Advertise
+		if err := n.cfg.Cluster.apply(opts, n.keys); err != nil {
+			return nil, err
+		}
+	}
+	return opts, nil
 }
 
-// resolver keeps account JWTs on disk. The two accounts of our own are written
+// gate lets the server listen, because a member of a cluster has to tell the others
+// its address, but keeps clients out: it waits for a TLS handshake that always fails
+// before it says anything, so a client sees a server that does not answer and tries
+// again. Listen opens it.
+func (n *Node) gate(o *server.Options) {
+	o.DontListen = false
+	open := *o
+	n.open = &open
+	o.TLSHandshakeFirst, o.TLSTimeout = true, 0.25
+	o.TLSConfig = &tls.Config{
+		MinVersion: tls.VersionTLS13,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			return nil, errors.New("starting")
+		},
+	}
+}
+
+// openGate takes clients from now on.
+func (n *Node) openGate() error {
+	if err := n.srv.ReloadOptions(n.open); err != nil {
+		return fmt.Errorf("open the client port: %w", err)
+	}
+	return nil
+}
+
+// newResolver keeps account JWTs on disk. The two accounts of our own are written
 // anew at each start, because the resolver's files may be damaged by a power cut
 // (they are neither replaced atomically nor synced); all others are pushed again
 // by the directory.
-func (n *Node) resolver() (server.AccountResolver, error) {
+func (n *Node) newResolver() (*server.DirAccResolver, error) {
 	dir := filepath.Join(n.cfg.DataDir, "accounts")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/openmnq/mnq"
+	"github.com/openmnq/mnq/internal/service"
 )
 
 // freshFor is how long an answer about the server's state is used again.
@@ -35,31 +36,45 @@ type health struct {
 	asking sync.Mutex
 }
 
-// Ready returns nil when a server answers, JetStream is up and no stream has a
-// write error. The streams are looked at every few seconds at most, and twice
-// before one counts as broken: the server also reports a stream that is being made
-// or deleted at the moment.
+// troubleFor is how long a stream of a cluster may be in trouble before this server
+// counts as not ready: while a stream finds a new leader, requests wait for it, and a
+// load balancer has nowhere better to send them.
+const troubleFor = 15 * time.Second
+
+// Ready returns nil when a server answers, JetStream is up, the cluster has a leader
+// and no stream has a write error. The streams are looked at every few seconds at
+// most, and twice before one counts as broken: the server also reports a stream that
+// is being made or deleted at the moment. After its start a server is ready once it
+// has caught up with all its streams.
 func (n *Node) Ready(ctx context.Context) error {
 	if err := n.connected(); err != nil { // known at once, whatever was true a moment ago
 		return err
 	}
-	if err := n.state(ctx).err; err != nil {
+	if err := cmp.Or(n.clusterReady(), n.state(ctx).err); err != nil {
 		return err
 	}
 	n.streams.Lock()
 	defer n.streams.Unlock()
-	if time.Since(n.streamsAt) < fullyFor {
-		return n.streamsErr
+	if time.Since(n.streamsAt) >= fullyFor {
+		n.lookAtStreams(ctx)
 	}
+	if n.streamsErr != nil && n.caughtUp && time.Since(n.streamsOK) < troubleFor {
+		return nil
+	}
+	return n.streamsErr
+}
+
+// lookAtStreams asks how all streams are. The caller holds n.streams.
+func (n *Node) lookAtStreams(ctx context.Context) {
 	ask, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	for range 2 {
 		if n.streamsErr = n.askHealth(ask, ""); n.streamsErr == nil {
+			n.streamsOK, n.caughtUp = time.Now(), n.cfg.Cluster != nil
 			break
 		}
 	}
 	n.streamsAt = time.Now()
-	return n.streamsErr
 }
 
 // Accepts returns nil when new data may be stored: the server is ready and the
@@ -114,7 +129,7 @@ func (n *Node) room() error {
 func (n *Node) connected() error {
 	for _, c := range []*nats.Conn{n.ctl, n.sys} {
 		if c == nil || !c.IsConnected() {
-			return &mnq.Error{Kind: mnq.Unavailable, Op: "node.Ready", Msg: "not connected to NATS"}
+			return &mnq.Error{Kind: mnq.Unavailable, Op: "node.Ready", Msg: "not connected to NATS", Err: service.PublicError("not connected to NATS")}
 		}
 	}
 	return nil
@@ -125,31 +140,33 @@ func (n *Node) askHealth(ctx context.Context, options string) error {
 	if err := n.connected(); err != nil {
 		return err
 	}
-	_, err := n.ask(ctx, n.serverSubject("HEALTHZ"), []byte(options), 1, func(data []byte) error {
-		var r struct {
-			Data struct {
-				Status string `json:"status"`
-				Error  string `json:"error"`
-			} `json:"data"`
-		}
-		if err := json.Unmarshal(data, &r); err != nil {
-			return err
-		}
-		if r.Data.Status != "ok" {
-			return errors.New(r.Data.Status + ": " + r.Data.Error)
-		}
-		return nil
-	})
+	var r struct {
+		Data struct {
+			Status string `json:"status"`
+			Error  string `json:"error"`
+		} `json:"data"`
+	}
+	err := n.askOwn(ctx, "HEALTHZ", options, &r)
+	if err == nil && r.Data.Status != "ok" {
+		err = errors.New(r.Data.Status + ": " + r.Data.Error)
+	}
 	if err != nil {
 		return &mnq.Error{Kind: mnq.Unavailable, Op: "node.Ready", Msg: "NATS is not healthy", Err: err}
 	}
 	return nil
 }
 
-// serverSubject addresses a monitoring request to the server that this process
-// is connected to.
-func (n *Node) serverSubject(what string) string {
-	return "$SYS.REQ.SERVER." + n.sys.ConnectedServerId() + "." + what
+// askOwn sends a monitoring request to the server that this process is connected to
+// and decodes the answer into out.
+func (n *Node) askOwn(ctx context.Context, what, options string, out any) (err error) {
+	subject := "$SYS.REQ.SERVER." + n.sys.ConnectedServerId() + "." + what
+	if e := n.ask(ctx, subject, []byte(options), func(data []byte) bool {
+		err = json.Unmarshal(data, out)
+		return true
+	}); e != nil {
+		return e
+	}
+	return err
 }
 
 // checkDurability asserts that the server syncs every write when that is what
@@ -158,23 +175,18 @@ func (n *Node) checkDurability(ctx context.Context) error {
 	if n.cfg.Fsync != FsyncAlways {
 		return nil
 	}
-	always := false
-	_, err := n.ask(ctx, n.serverSubject("JSZ"), nil, 1, func(data []byte) error {
-		var r struct {
-			Data struct {
-				Config struct {
-					SyncAlways bool `json:"sync_always"`
-				} `json:"config"`
-			} `json:"data"`
-		}
-		err := json.Unmarshal(data, &r)
-		always = r.Data.Config.SyncAlways
-		return err
-	})
+	var r struct {
+		Data struct {
+			Config struct {
+				SyncAlways bool `json:"sync_always"`
+			} `json:"config"`
+		} `json:"data"`
+	}
+	err := n.askOwn(ctx, "JSZ", "", &r)
 	if err != nil {
 		return &mnq.Error{Kind: mnq.Unavailable, Op: "node.Start", Msg: "cannot ask the NATS server how it syncs writes", Err: err}
 	}
-	if !always {
+	if !r.Data.Config.SyncAlways {
 		return &mnq.Error{
 			Kind: mnq.Invalid, Op: "node.Start", Field: "fsync",
 			Msg: "the NATS server does not sync every write: set sync_interval: always in its jetstream block, or start with --fsync interval",

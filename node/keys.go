@@ -32,11 +32,17 @@ type keys struct {
 }
 
 func loadKeys(cfg Config) (*keys, error) {
-	path := filepath.Join(cfg.DataDir, "keys", "operator.nk")
+	path := operatorKeyPath(cfg.DataDir)
 	if cfg.External != nil {
 		path = cfg.External.OperatorSeedFile
 	}
 	seed, err := atomicfile.ReadSecret(path)
+	if errors.Is(err, fs.ErrNotExist) && cfg.Cluster != nil {
+		return nil, &mnq.Error{
+			Kind: mnq.Invalid, Op: "node.New", Field: "cluster-name", Resource: path,
+			Msg: "the keys of the cluster are missing in the data-dir: run mnq cluster init for the first node and mnq cluster join for the others",
+		}
+	}
 	if errors.Is(err, fs.ErrNotExist) && cfg.External == nil {
 		if _, e := os.Stat(filepath.Join(cfg.DataDir, "nats")); e == nil {
 			return nil, &mnq.Error{
@@ -102,6 +108,44 @@ func newOperatorSeed(path string) ([]byte, error) {
 		return nil, err
 	}
 	return seed, atomicfile.Write(path, append(seed, '\n'))
+}
+
+func operatorKeyPath(dataDir string) string { return filepath.Join(dataDir, "keys", "operator.nk") }
+
+// PrepareKey returns the operator seed of a data directory, and makes it if there is
+// none.
+func PrepareKey(dataDir string) (seed string, err error) {
+	path := operatorKeyPath(dataDir)
+	raw, err := atomicfile.ReadSecret(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		raw, err = newOperatorSeed(path)
+	}
+	if err != nil {
+		return "", keyError(Config{}, path, err)
+	}
+	return strings.TrimSpace(string(raw)), nil
+}
+
+// StoreKey writes the operator seed into the data directory of another process of the
+// same installation. Where there is another one already it is kind Conflict.
+func StoreKey(dataDir, seed string) error {
+	path := operatorKeyPath(dataDir)
+	if _, err := deriveKeys([]byte(seed)); err != nil {
+		return &mnq.Error{Kind: mnq.Invalid, Op: "node.StoreKey", Msg: "the operator key cannot be used: " + err.Error()}
+	}
+	have, err := atomicfile.ReadSecret(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return atomicfile.Write(path, []byte(seed+"\n"))
+	case err != nil:
+		return keyError(Config{}, path, err)
+	case strings.TrimSpace(string(have)) != seed:
+		return &mnq.Error{
+			Kind: mnq.Conflict, Op: "node.StoreKey", Field: "data-dir", Resource: path,
+			Msg: path + " is of another installation: use an empty data-dir",
+		}
+	}
+	return nil
 }
 
 func deriveKeys(seed []byte) (*keys, error) {

@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -44,11 +45,18 @@ type Config struct {
 	DataDir   string      // keys/, nats/ and accounts/ live under it; one process at a time
 	Listen    string      // host:port of the NATS client listener; empty: in-process connections only
 	WebSocket string      // host:port of a listener for NATS over WebSocket; empty: none; embedded only
+	Advertise string      // host:port of Listen for clients that ask other servers of the cluster; default: Listen
 	Fsync     string      // FsyncAlways (default) or FsyncInterval; embedded only
 	Replicas  int         // stream replicas: 1 (default), 3 or 5
 	TLS       *tls.Config // for the client listener; nil: clear text
+	Cluster   *Cluster    // nil: the embedded server stands alone
 	External  *External   // nil: embedded
 	Log       *slog.Logger
+
+	// CutOff is called when a member of a cluster has lost contact with the others.
+	// From then on it must not be believed: the process has to end at once, as if
+	// killed, and to start anew. Needed with Cluster.
+	CutOff func()
 }
 
 // External describes a NATS cluster in operator mode that others run.
@@ -75,12 +83,18 @@ func (c *Config) validate() error {
 		return bad("fsync", fmt.Sprintf("must be always or interval, not %q", c.Fsync))
 	case c.Replicas != 1 && c.Replicas != 3 && c.Replicas != 5:
 		return bad("replicas", fmt.Sprintf("must be 1, 3 or 5, not %d", c.Replicas))
-	case c.External == nil && c.Replicas > 1:
-		return bad("replicas", "more than 1 needs a cluster: use --nats-url")
+	case c.External == nil && c.Cluster == nil && c.Replicas > 1:
+		return bad("replicas", "more than 1 needs a cluster: use --cluster-name or --nats-url")
+	case c.External != nil && c.Cluster != nil:
+		return bad("nats-url", "cannot be used with --cluster-name")
 	case c.External != nil && c.WebSocket != "":
 		return bad("nats-websocket", "cannot be used with --nats-url: the external server has its own")
 	case c.External != nil && (c.External.URL == "" || c.External.OperatorSeedFile == "" || c.External.SystemCredsFile == ""):
 		return bad("nats-url", "needs nats-operator-seed-file and nats-system-creds-file too")
+	case c.Cluster != nil && c.CutOff == nil:
+		return bad("cut-off", "is needed with a cluster")
+	case c.Cluster != nil:
+		return c.Cluster.validate(c.Replicas)
 	}
 	return nil
 }
@@ -96,6 +110,13 @@ type Node struct {
 	logs *serverLog
 	ws   *webSocket // nil without a listener for it
 
+	resolver *server.DirAccResolver // of srv
+	open     *server.Options        // those with which clients are let in, in a cluster
+	waiting  atomic.Pointer[string] // for what Start waits
+
+	contact     atomic.Pointer[contact] // nil outside a cluster
+	stopContact context.CancelFunc
+
 	sys *nats.Conn // system account
 	ctl *nats.Conn // control account
 	cjs jetstream.JetStream
@@ -104,10 +125,12 @@ type Node struct {
 	streams    sync.Mutex // held while every stream is looked at
 	streamsAt  time.Time  // when that was last done
 	streamsErr error      // and what came of it
+	streamsOK  time.Time  // when nothing was wrong last
+	caughtUp   bool       // nothing was wrong at least once, in a cluster
 
 	mu      sync.Mutex
-	servers int       // servers that must acknowledge an account push
-	counted time.Time // when servers was last asked for
+	known   map[string]string // servers that answered last, by id with their names
+	knownAt time.Time
 	stopped bool
 }
 
@@ -121,12 +144,20 @@ func New(cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, dirError(cfg.DataDir, err)
 	}
-	warnIfOpen(cfg)
-	k, err := loadKeys(cfg)
+	k, err := openDir(cfg)
 	if err != nil {
 		return nil, errors.Join(err, lock.release())
 	}
 	return &Node{cfg: cfg, log: cfg.Log, keys: k, lock: lock}, nil
+}
+
+// openDir checks the data directory and reads or makes the keys.
+func openDir(cfg Config) (*keys, error) {
+	warnIfOpen(cfg)
+	if err := checkLayout(cfg); err != nil {
+		return nil, err
+	}
+	return loadKeys(cfg)
 }
 
 // warnIfOpen says that others may put files of their own in the place of ours. A
@@ -172,6 +203,14 @@ func (n *Node) start(ctx context.Context) error {
 	if n.sys, err = n.connectSystem(ctx); err != nil {
 		return fmt.Errorf("connect to the system account: %w", err)
 	}
+	if n.cfg.Cluster != nil {
+		if err := n.awaitCluster(ctx); err != nil {
+			return err
+		}
+		if err := n.keepContact(ctx); err != nil {
+			return err
+		}
+	}
 	if n.cfg.External != nil {
 		if err := n.PushAccount(ctx, n.keys.controlAccount()); err != nil {
 			return fmt.Errorf("publish the control account: %w", err)
@@ -188,6 +227,9 @@ func (n *Node) start(ctx context.Context) error {
 func (n *Node) Listen() error {
 	if n.srv == nil || n.cfg.Listen == "" {
 		return nil
+	}
+	if n.cfg.Cluster != nil {
+		return n.openGate()
 	}
 	ready := make(chan struct{})
 	go n.srv.AcceptLoop(ready)
@@ -211,6 +253,9 @@ func (n *Node) Stop(ctx context.Context) error {
 	if done {
 		return nil
 	}
+	if n.stopContact != nil {
+		n.stopContact()
+	}
 	for _, c := range []*nats.Conn{n.ctl, n.sys} {
 		if c != nil {
 			c.Close()
@@ -218,9 +263,8 @@ func (n *Node) Stop(ctx context.Context) error {
 	}
 	err := n.ws.refuse(ctx)
 	if n.srv != nil {
-		n.srv.Shutdown()
 		down := make(chan struct{})
-		go func() { n.srv.WaitForShutdown(); close(down) }()
+		go func() { n.stopServer(); close(down) }()
 		select {
 		case <-down:
 		case <-ctx.Done():
@@ -228,6 +272,16 @@ func (n *Node) Stop(ctx context.Context) error {
 		}
 	}
 	return errors.Join(err, n.ws.wait(ctx), n.lock.release())
+}
+
+// stopServer shuts the server down. In a cluster it first hands its leaderships to the
+// others and tells its clients to go there.
+func (n *Node) stopServer() {
+	if n.cfg.Cluster != nil {
+		n.srv.LameDuckShutdown() // does nothing when the port is closed
+	}
+	n.srv.Shutdown()
+	n.srv.WaitForShutdown()
 }
 
 // Address is the bound host:port of the client listener, "" when not listening.
@@ -243,6 +297,9 @@ func (n *Node) Replicas() int { return n.cfg.Replicas }
 
 // External reports whether NATS is run by others.
 func (n *Node) External() bool { return n.cfg.External != nil }
+
+// Clustered reports whether the embedded server is one of several.
+func (n *Node) Clustered() bool { return n.cfg.Cluster != nil }
 
 // Control is the control account's JetStream, where the installation keeps its
 // directory.

@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -16,8 +17,9 @@ const checkTimeout = time.Second
 type Health struct {
 	mu sync.RWMutex
 
-	phase  phase
-	checks []check
+	phase   phase
+	checks  []check
+	waiting func() string
 }
 
 type phase uint8
@@ -41,6 +43,14 @@ func (h *Health) AddCheck(name string, run func(ctx context.Context) error) {
 	h.checks = append(h.checks, check{name, run})
 }
 
+// WaitsFor names what says in words, fit for anybody, what the start waits for; "" is
+// nothing.
+func (h *Health) WaitsFor(f func() string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.waiting = f
+}
+
 // Started says that every part runs: from now on the checks decide.
 func (h *Health) Started() { h.set(running) }
 
@@ -59,12 +69,12 @@ func (h *Health) Live(w http.ResponseWriter, _ *http.Request) {
 	plain(w, http.StatusOK, "ok\n")
 }
 
-// Ready serves /readyz: 200 when every check passes, else 503. With the query
-// parameter "verbose" it names each check; reasons stay in the log, since this
-// path needs no authentication.
+// Ready serves /readyz: 200 when every check passes, else 503 with what the start waits
+// for or a [PublicError] that a check gives. Other reasons stay in the log, since this path
+// needs no authentication. With the query parameter "verbose" it names each check.
 func (h *Health) Ready(w http.ResponseWriter, r *http.Request) {
 	h.mu.RLock()
-	at, checks := h.phase, h.checks
+	at, checks, waiting := h.phase, h.checks, h.waiting
 	h.mu.RUnlock()
 
 	ctx, cancel := context.WithTimeout(r.Context(), checkTimeout)
@@ -73,8 +83,16 @@ func (h *Health) Ready(w http.ResponseWriter, r *http.Request) {
 	var details strings.Builder
 	for _, c := range checks {
 		state := "ok"
-		if at == starting || c.run(ctx) != nil {
-			status, summary, state = http.StatusServiceUnavailable, "not ready", "failed"
+		if at != starting {
+			if err := c.run(ctx); err != nil {
+				status, state = http.StatusServiceUnavailable, "failed"
+				if summary == "ready" {
+					summary = "not ready"
+				}
+				if why, ok := errors.AsType[PublicError](err); ok {
+					state, summary = "failed: "+string(why), "not ready: "+string(why)
+				}
+			}
 		}
 		if at == starting {
 			state = "starting"
@@ -84,6 +102,11 @@ func (h *Health) Ready(w http.ResponseWriter, r *http.Request) {
 	switch at {
 	case starting:
 		status, summary = http.StatusServiceUnavailable, "starting"
+		if waiting != nil {
+			if what := waiting(); what != "" {
+				summary += ": " + what
+			}
+		}
 	case stopping:
 		status, summary = http.StatusServiceUnavailable, "stopping"
 	case running:
