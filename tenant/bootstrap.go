@@ -51,25 +51,28 @@ func (d *Directory) bootstrap(ctx context.Context) error {
 	}
 	_, err = d.store.create(ctx, orgKey, org)
 	if mnq.KindOf(err) == mnq.Exists {
-		return d.lostBootstrap(ctx, madeKey)
+		return d.lostBootstrap(ctx, env, madeKey)
 	}
 	d.first = err == nil
 	return err
 }
 
-// lostBootstrap cleans up after another process made the installation first: the
-// keys in our files open nothing.
-func (d *Directory) lostBootstrap(ctx context.Context, madeKey bool) error {
-	errs := []error{os.Remove(adminEnvPath(d.cfg.DataDir))}
+// lostBootstrap cleans up after another process made the installation first: keys that
+// were made here open nothing. Those that both had before are the installation's.
+func (d *Directory) lostBootstrap(ctx context.Context, env adminEnv, madeKey bool) error {
+	org := &orgRecord{}
+	if _, err := d.store.read(ctx, orgKey, org); err != nil {
+		return err
+	}
+	var errs []error
+	if env.OrganizationID != org.ID {
+		errs = append(errs, os.Remove(adminEnvPath(d.cfg.DataDir)))
+	}
 	if madeKey {
 		errs = append(errs, os.Remove(masterKeyPath(d.cfg.DataDir)))
 		d.sealer = nil
 	}
 	if err := errors.Join(errs...); err != nil {
-		return err
-	}
-	org := &orgRecord{}
-	if _, err := d.store.read(ctx, orgKey, org); err != nil {
 		return err
 	}
 	return d.checkKey(org)

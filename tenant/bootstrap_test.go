@@ -72,7 +72,7 @@ func TestBootstrap(t *testing.T) {
 		t.Parallel()
 		b := setup(t, "")
 		d := must(New(b.config()))(t)
-		d.store = must(openStore(t.Context(), b.node.Control(), 1))(t)
+		d.store = must(openStore(t.Context(), b.node))(t)
 		if err := d.bootstrap(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -91,7 +91,7 @@ func TestBootstrap(t *testing.T) {
 		if err := writeAdminEnv(cfg.DataDir, "x"); err != nil {
 			t.Fatal(err)
 		}
-		wantKind(t, loser.lostBootstrap(t.Context(), true), mnq.Invalid) // it lacks the winner's key
+		wantKind(t, loser.lostBootstrap(t.Context(), adminEnv{}, true), mnq.Invalid) // it lacks the winner's key
 		for _, path := range []string{adminEnvPath(cfg.DataDir), masterKeyPath(cfg.DataDir)} {
 			if _, err := os.Stat(path); !os.IsNotExist(err) {
 				t.Errorf("%s is left behind", path)
@@ -215,7 +215,7 @@ func TestWatch(t *testing.T) {
 // lost it.
 func removeWatch(t *testing.T, d *Directory) {
 	t.Helper()
-	s := must(d.store.js.Stream(t.Context(), streamName))(t)
+	s := must(d.cfg.Node.Control().Stream(t.Context(), "KV_"+bucket))(t)
 	// The newest one belongs to the directory that was started last.
 	var newest *jetstream.ConsumerInfo
 	for info := range s.ListConsumers(t.Context()).Info() {

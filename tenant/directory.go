@@ -96,6 +96,8 @@ type Directory struct {
 	conns  *connections
 	audit  *auditLog
 
+	follower *follower // nil unless other processes change accounts of our server
+
 	first  bool // this process bootstrapped the installation
 	resume chan struct{}
 
@@ -123,7 +125,10 @@ func New(cfg Config) (*Directory, error) {
 	}
 	d.conns = newConnections(d)
 	d.view.onGone = d.namespaceGone
-	d.view.onApply = d.noteUnfinished
+	d.view.onApply = d.applied
+	if cfg.Node.Clustered() {
+		d.follower = newFollower()
+	}
 	d.view.onError = func(key string, err error) {
 		d.log.Error("directory record refused", "key", key, "error", err)
 	}
@@ -142,8 +147,7 @@ func (d *Directory) Start(ctx context.Context) error {
 }
 
 func (d *Directory) start(ctx context.Context) error {
-	var err error
-	if d.store, err = openStore(ctx, d.cfg.Node.Control(), d.cfg.Node.Replicas()); err != nil {
+	if err := d.open(ctx); err != nil {
 		return err
 	}
 	if d.audit, err = openAudit(ctx, d.cfg.Node.Control(), d.cfg.Node.Replicas()); err != nil {
@@ -174,7 +178,22 @@ func (d *Directory) start(ctx context.Context) error {
 		return err
 	}
 	d.running.Go(func() { d.finishWork(background) })
+	if d.follower != nil {
+		d.running.Go(func() { d.followAccounts(background) })
+	}
 	return nil
+}
+
+// open opens the bucket. In a cluster that may take until enough servers are there, so
+// it waits for as long as ctx allows.
+func (d *Directory) open(ctx context.Context) (err error) {
+	for {
+		d.store, err = openStore(ctx, d.cfg.Node)
+		if err == nil || !d.cfg.Node.Clustered() || !node.Temporary(err) || ctx.Err() != nil {
+			return err
+		}
+		d.log.WarnContext(ctx, "waiting for the directory's storage", "error", err)
+	}
 }
 
 // Stop ends the watch and closes the connections given out by Connect. It may be
@@ -256,6 +275,20 @@ func (d *Directory) OnServiceGone(f func(ctx context.Context, namespaceID string
 	d.onService = append(d.onService, f)
 	d.mu.Unlock()
 	d.wake()
+}
+
+// applied takes note of a change; "" stands for all. It runs on the goroutine of the
+// watch.
+func (d *Directory) applied(key string) {
+	d.noteUnfinished(key)
+	if d.follower == nil {
+		return
+	}
+	if prefix, id := splitKey(key); prefix == namespacePrefix {
+		d.follower.note(id)
+	} else if key == "" {
+		d.follower.note(d.accounts()...)
+	}
 }
 
 // namespaceGone runs on the goroutine of the watch.

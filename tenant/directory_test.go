@@ -126,7 +126,7 @@ func newCred(t *testing.T, d *Directory, ns mnq.Namespace) (mnq.Credential, Cred
 // caughtUp waits until other has taken in all that d has written.
 func caughtUp(t *testing.T, d, other *Directory) {
 	t.Helper()
-	if err := other.view.wait(t.Context(), d.view.applied()); err != nil {
+	if err := other.view.wait(t.Context(), applied(d)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -710,4 +710,10 @@ func waitFor(t *testing.T, d *Directory, ok func(x *index) bool) {
 			t.Fatal("never happened")
 		}
 	}
+}
+
+// applied is the newest revision that the directory has taken in.
+func applied(d *Directory) (rev uint64) {
+	d.view.look(func(x *index) { rev = x.applied })
+	return rev
 }

@@ -6,10 +6,8 @@ import (
 	"errors"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/openmnq/mnq"
-	"github.com/openmnq/mnq/node"
 )
 
 // NewNamespace is what CreateNamespace needs.
@@ -282,97 +280,4 @@ func (d *Directory) finishNamespace(ctx context.Context, id string) error {
 		return err
 	}
 	return d.view.wait(ctx, rev)
-}
-
-// publish makes every server take over the namespace's account as it is in the
-// bucket. Processes may publish different states at the same time, in any order:
-// each looks at the record again afterwards, so the last to publish has published
-// the last state. An account that was deleted meanwhile is deleted again.
-func (d *Directory) publish(ctx context.Context, id string) error {
-	pushed := uint64(0)
-	for {
-		r := &namespaceRecord{}
-		rev, err := d.store.read(ctx, namespacePrefix+id, r)
-		if mnq.IsNotFound(err) || err == nil && r.Deleting {
-			if pushed > 0 {
-				if err := d.cfg.Node.DeleteAccount(ctx, id); err != nil {
-					return unavailable("tenant.publish", id, err)
-				}
-			}
-			return notFound("tenant.publish", "namespace", id)
-		}
-		if err != nil {
-			return err
-		}
-		if rev == pushed {
-			return nil
-		}
-		if err := d.cfg.Node.PushAccount(ctx, account(r)); err != nil {
-			return unavailable("tenant.publish", id, err)
-		}
-		pushed = rev
-	}
-}
-
-// publishAll publishes every namespace, a few at a time. It runs before anybody
-// can change one through this Directory. With the embedded server there is no
-// other process either, so memory is up to date.
-func (d *Directory) publishAll(ctx context.Context) error {
-	var all []*namespaceRecord
-	d.view.look(func(x *index) {
-		for _, r := range x.namespaces {
-			if !r.Deleting {
-				all = append(all, r)
-			}
-		}
-	})
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	work := make(chan *namespaceRecord)
-	var wg sync.WaitGroup
-	for range 4 {
-		wg.Go(func() {
-			for r := range work {
-				var err error
-				if d.cfg.Node.External() {
-					err = d.publish(ctx, r.Namespace.ID)
-				} else {
-					err = d.cfg.Node.PushAccount(ctx, account(r))
-				}
-				if err != nil && !mnq.IsNotFound(err) {
-					cancel(err)
-				}
-			}
-		})
-	}
-	for _, r := range all {
-		if ctx.Err() != nil {
-			break
-		}
-		work <- r
-	}
-	close(work)
-	wg.Wait()
-	if ctx.Err() != nil {
-		return unavailable("tenant.Start", "publish the accounts", context.Cause(ctx))
-	}
-	return nil
-}
-
-// account is what servers are told about a namespace. Clients connect only to
-// NATS namespaces; the account behind SQS and SNS is bounded by its storage, and
-// everything else by the queue and topic engines, which know what to answer.
-func account(r *namespaceRecord) node.Account {
-	limits := node.Unlimited()
-	q := r.inForce().Quota
-	limits.Storage = q.StorageBytes
-	if r.Namespace.Protocol == mnq.ProtocolNATS {
-		limits = node.Limits{
-			Storage: q.StorageBytes, Streams: q.Streams, Consumers: q.Consumers, Payload: q.MessageBytes,
-			Connections: q.Connections, Subscriptions: q.NATSSubs, MaxAckPending: q.MaxAckPending,
-		}
-	}
-	return node.Account{
-		ID: r.Namespace.ID, Name: r.Namespace.Name, SigningKey: r.SigningKey, Limits: limits, Revoked: r.Revoked,
-	}
 }

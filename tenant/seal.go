@@ -86,6 +86,9 @@ func (s *Sealer) DeriveKey(purpose string) [32]byte {
 	return [32]byte(k)
 }
 
+// text is the master key as it is stored.
+func (s *Sealer) text() string { return base64.StdEncoding.EncodeToString(s.master[:]) }
+
 // masterKeyPath is where the key lives unless it is given.
 func masterKeyPath(dataDir string) string { return filepath.Join(dataDir, "keys", "master.key") }
 

@@ -6,16 +6,14 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/openmnq/mnq"
+	"github.com/openmnq/mnq/node"
 )
 
 const (
-	bucket      = "mnq_directory"
-	streamName  = "KV_" + bucket
-	keySubjects = "$KV." + bucket + "."
+	bucket = "mnq_directory"
 
 	// markerTTL is how long a deletion stays in the stream. A process that was cut
 	// off rebuilds its cache when it is back, so it need not be long.
@@ -24,31 +22,18 @@ const (
 	maxAttempts = 32 // of one compare-and-set
 )
 
-// store is the bucket. Every write is conditional on the revision it was decided
-// on; reads are served by the stream's leader.
-type store struct {
-	js jetstream.JetStream
-	kv jetstream.KeyValue
-}
+// store is the bucket, as records. Every write is conditional on the revision it was
+// decided on.
+type store struct{ kv *node.Bucket }
 
-// openStore opens the bucket, making it if need be. The stream is configured here
-// rather than by CreateKeyValue, which would let replicas answer reads that are
-// behind.
-func openStore(ctx context.Context, js jetstream.JetStream, replicas int) (*store, error) {
-	_, err := js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
-		Name: streamName, Description: "OpenMNQ directory", Subjects: []string{keySubjects + ">"},
-		MaxMsgsPerSubject: 1, Discard: jetstream.DiscardNew, Storage: jetstream.FileStorage, Replicas: replicas,
-		DenyDelete: true, AllowRollup: true, AllowMsgTTL: true, AllowDirect: false, MaxConsumers: -1,
-		Duplicates: 2 * time.Minute,
+func openStore(ctx context.Context, n *node.Node) (*store, error) {
+	kv, err := node.OpenBucket(ctx, n.Control(), node.BucketConfig{
+		Name: bucket, Description: "OpenMNQ directory", Replicas: n.Replicas(),
 	})
 	if err != nil {
 		return nil, unavailable("tenant.Start", "open the directory", err)
 	}
-	kv, err := js.KeyValue(ctx, bucket)
-	if err != nil {
-		return nil, unavailable("tenant.Start", "open the directory", err)
-	}
-	return &store{js: js, kv: kv}, nil
+	return &store{kv: kv}, nil
 }
 
 // unavailable wraps an error of the store.
@@ -83,7 +68,7 @@ func (s *store) create(ctx context.Context, key string, r record) (revision uint
 		return 0, err
 	}
 	revision, err = s.kv.Create(ctx, key, data)
-	if errors.Is(err, jetstream.ErrKeyExists) {
+	if errors.Is(err, node.ErrLostRace) {
 		return 0, &mnq.Error{Kind: mnq.Exists, Op: "tenant.create", Resource: key, Err: err}
 	}
 	if err != nil {
@@ -121,7 +106,7 @@ func change[T any, P interface {
 		if err == nil {
 			return r, rev, nil
 		}
-		if !errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
+		if !errors.Is(err, node.ErrLostRace) {
 			return nil, 0, unavailable("tenant.change", key, err)
 		}
 		if err := backOff(ctx, attempt); err != nil {
@@ -134,23 +119,11 @@ func change[T any, P interface {
 // remove deletes the record under key, whatever it is by now, and returns the
 // revision of the deletion.
 func (s *store) remove(ctx context.Context, key string) (revision uint64, err error) {
-	m := nats.NewMsg(keySubjects + key)
-	m.Header.Set("KV-Operation", "PURGE")
-	m.Header.Set(jetstream.MsgRollup, jetstream.MsgRollupSubject)
-	ack, err := s.js.PublishMsg(ctx, m, jetstream.WithExpectStream(streamName), jetstream.WithMsgTTL(markerTTL))
+	revision, err = s.kv.Remove(ctx, key, node.Purge{TTL: markerTTL})
 	if err != nil {
 		return 0, unavailable("tenant.remove", key, err)
 	}
-	return ack.Sequence, nil
-}
-
-// last is the newest revision of the whole bucket.
-func (s *store) last(ctx context.Context) (uint64, error) {
-	st, err := s.js.Stream(ctx, streamName)
-	if err != nil {
-		return 0, err
-	}
-	return st.CachedInfo().State.LastSeq, nil
+	return revision, nil
 }
 
 // backOff waits a moment that grows with the attempts, so that competing writers

@@ -10,19 +10,19 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/openmnq/mnq"
+	"github.com/openmnq/mnq/node"
 )
 
 const (
 	watchRetry = 250 * time.Millisecond
-	watchCheck = 5 * time.Second // how often the watch is compared with the bucket
 	applyWait  = 10 * time.Second
 )
 
 // view is the index and its upkeep: one watch on the whole bucket.
 //
 // The nats client already carries a watch over a short interruption. Beyond that
-// the whole index is read again: after every reconnection, when the watch ends,
-// and when it is found to be behind the bucket.
+// the whole index is read again: after every reconnection, and when the watch ends
+// because it broke or was found to be behind the bucket.
 type view struct {
 	mu      sync.RWMutex
 	x       *index
@@ -109,7 +109,7 @@ func (v *view) run(ctx context.Context, s *store, conn *nats.Conn, first chan<- 
 				first = nil
 			}
 		})
-		if first != nil {
+		if first != nil && !node.Temporary(err) {
 			first <- err
 			return
 		}
@@ -136,118 +136,72 @@ var errRewatch = errors.New("the watch is being renewed")
 // follow loads the bucket and then takes in changes until the watch has to be
 // renewed.
 func (v *view) follow(ctx context.Context, s *store, status <-chan nats.Status, loaded func()) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	floor, err := s.last(ctx)
-	if err != nil {
-		return err
-	}
-	w, err := s.kv.WatchAll(ctx)
-	if err != nil {
-		return err
-	}
-	defer drainWatch(w)
-	if err := v.load(ctx, w, floor); err != nil {
-		return err
-	}
-	loaded()
-	check := time.NewTicker(watchCheck)
-	defer check.Stop()
-	var suspect uint64 // the bucket's revision at the last check, if the index was behind it
-	for {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	renew := make(chan struct{})
+	defer func() { cancel(nil); <-renew }()
+	go func() {
+		defer close(renew)
 		select {
-		case e, ok := <-w.Updates():
-			if !ok {
-				return errors.New("the watch ended")
-			}
-			if e != nil {
-				v.apply(e)
-			}
 		case <-status:
-			return errRewatch
 		case <-v.rewatch:
-			return errRewatch
-		case <-check.C:
-			if suspect > v.applied() {
-				return errRewatch
-			}
-			if suspect, err = s.last(ctx); err != nil {
-				suspect = 0
-			}
 		case <-ctx.Done():
-			return context.Cause(ctx)
 		}
+		cancel(errRewatch)
+	}()
+	floor, err := s.kv.Revision(ctx)
+	if err != nil {
+		return err
+	}
+	l := &load{view: v, x: newIndex()}
+	l.x.applied = floor // what made that revision may have expired since
+	return s.kv.WatchAll(ctx, func(e jetstream.KeyValueEntry) error {
+		switch {
+		case e == nil:
+			l.done()
+			l = nil
+			loaded()
+		case l != nil:
+			l.take(e)
+		default:
+			v.apply(e)
+		}
+		return nil
+	})
+}
+
+// load is an index on its way to replace the one in use.
+type load struct {
+	view *view
+	x    *index
+	bad  []func()
+}
+
+func (l *load) take(e jetstream.KeyValueEntry) {
+	l.x.applied = max(l.x.applied, e.Revision())
+	if e.Operation() != jetstream.KeyValuePut {
+		l.x.drop(e.Key()) // an older value may have come before it
+		return
+	}
+	if err := l.x.set(e.Key(), e.Value(), l.view.sealer); err != nil {
+		l.bad = append(l.bad, func() { l.view.onError(e.Key(), err) })
 	}
 }
 
-// drainWatch ends a watch. Its goroutine may be blocked on a full channel, which
-// is therefore emptied until it is closed.
-func drainWatch(w jetstream.KeyWatcher) {
-	if err := w.Stop(); err != nil {
-		return // the connection is closed, and with it the subscription
-	}
-	t := time.NewTimer(time.Second)
-	defer t.Stop()
-	for {
-		select {
-		case _, ok := <-w.Updates():
-			if !ok {
-				return
-			}
-		case <-t.C:
-			return
-		}
-	}
-}
-
-func (v *view) applied() uint64 {
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	return v.x.applied
-}
-
-// load reads the initial values of a watch into a new index and puts it in the
-// place of the old one. The bucket was at revision floor before the watch began;
-// what made that revision may since have expired.
-func (v *view) load(ctx context.Context, w jetstream.KeyWatcher, floor uint64) error {
-	x := newIndex()
-	x.applied = floor
-	var bad []func()
-	for {
-		var e jetstream.KeyValueEntry
-		var ok bool
-		select {
-		case e, ok = <-w.Updates():
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-		if !ok {
-			return errors.New("the watch ended while loading")
-		}
-		if e == nil {
-			break
-		}
-		x.applied = max(x.applied, e.Revision())
-		if e.Operation() != jetstream.KeyValuePut {
-			continue
-		}
-		if err := x.set(e.Key(), e.Value(), v.sealer); err != nil {
-			bad = append(bad, func() { v.onError(e.Key(), err) })
-		}
-	}
+func (l *load) done() {
+	v := l.view
 	v.mu.Lock()
 	old := v.x
-	v.x, v.broken = x, nil
+	v.x, v.broken = l.x, nil
 	v.mu.Unlock()
-	for _, report := range bad {
+	for _, report := range l.bad {
 		report()
 	}
-	for _, id := range old.gone(x) {
+	for _, id := range old.gone(l.x) {
 		v.onGone(id)
 	}
 	v.announce()
 	v.onApply("")
-	return nil
 }
 
 // apply takes in one change. Hooks run before the change is announced, so a
