@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -38,10 +39,29 @@ func (q *Queue) deleteMessages(ctx context.Context, handles []string) []error {
 	if w == nil {
 		return errs
 	}
-	var reqs []request
-	var index []int
+	q.svc.repeat(ctx, len(handles), func(open []int) (again []int) {
+		for _, i := range q.acknowledge(ctx, w, receipts, open, errs) {
+			if unknown(errs[i]) {
+				again = append(again, i)
+			}
+		}
+		return again
+	})
 	for i := range handles {
 		if errs[i] == nil {
+			q.left(receipts[i])
+		}
+	}
+	return errs
+}
+
+// acknowledge removes those of open that are without an error so far, or whose fate is
+// unknown, and returns them.
+func (q *Queue) acknowledge(ctx context.Context, w *wire, receipts []receipt, open []int, errs []error) (index []int) {
+	var reqs []request
+	for _, i := range open {
+		if errs[i] == nil || unknown(errs[i]) {
+			errs[i] = nil
 			reqs, index = append(reqs, request{subject: q.ackSubject(receipts[i]), data: []byte("+ACK")}), append(index, i)
 		}
 	}
@@ -54,12 +74,7 @@ func (q *Queue) deleteMessages(ctx context.Context, handles []string) []error {
 	if len(silent) > 0 {
 		q.remove(ctx, w, receipts, silent, errs)
 	}
-	for i := range handles {
-		if errs[i] == nil {
-			q.left(receipts[i])
-		}
-	}
-	return errs
+	return index
 }
 
 // remove deletes messages from the stream itself.
@@ -72,7 +87,7 @@ func (q *Queue) remove(ctx context.Context, w *wire, receipts []receipt, index [
 			data:    []byte(`{"no_erase":true,"seq":` + strconv.FormatUint(receipts[i].stream, 10) + `}`),
 		}
 	}
-	for j, a := range w.exchange(ctx, reqs, answerTimeout) {
+	for j, a := range w.exchange(ctx, reqs, q.svc.patience.Try) {
 		i := index[j]
 		switch {
 		case a.err != nil:
@@ -136,38 +151,54 @@ func (q *Queue) ChangeVisibility(ctx context.Context, changes []Visibility) []er
 		return errs
 	}
 	now := time.Now()
-	var reqs []request
-	var index []int
 	for i, c := range changes {
 		if errs[i] == nil && c.Timeout > 0 && now.Add(c.Timeout).After(receipts[i].received.Add(MaxVisibility+time.Second)) {
 			errs[i] = tooLongHidden(c.Timeout)
 		}
-		if errs[i] != nil {
-			continue
+	}
+	q.svc.repeat(ctx, len(changes), func(open []int) (again []int) {
+		for _, i := range open {
+			if errs[i] == nil || unknown(errs[i]) {
+				again = append(again, i)
+			}
 		}
+		q.hideAgain(ctx, w, receipts, again, changes, errs)
+		return slices.DeleteFunc(again, func(i int) bool { return !unknown(errs[i]) })
+	})
+	return errs
+}
+
+// hideAgain makes the changes of those in index.
+func (q *Queue) hideAgain(ctx context.Context, w *wire, receipts []receipt, index []int, changes []Visibility, errs []error) { //nolint:revive // what repeat needs
+	now := time.Now()
+	reqs := make([]request, 0, 2*len(index))
+	for _, i := range index {
 		// The consumer confirms a NAK of a message that is gone just the same, so
 		// the stream is asked too. Both go out together, in this order.
 		reqs = append(reqs,
-			q.hide(w, receipts[i], c.Timeout),
-			request{subject: "$JS.API.DIRECT.GET.q_" + q.id, data: []byte(`{"seq":` + strconv.FormatUint(receipts[i].stream, 10) + `}`)},
+			q.hide(w, receipts[i], changes[i].Timeout),
+			q.getRequest(`{"seq":`+strconv.FormatUint(receipts[i].stream, 10)+`}`),
 		)
-		index = append(index, i)
 	}
-	answers := w.exchange(ctx, reqs, answerTimeout)
+	const op = "queue.ChangeVisibility"
+	answers := w.exchange(ctx, reqs, q.svc.patience.Try)
 	for j, i := range index {
-		claimed, got := answers[2*j], answers[2*j+1]
+		claimed := answers[2*j]
+		message, err := q.got(op, answers[2*j+1])
 		switch {
 		case claimed.err != nil:
-			errs[i] = unavailable("queue.ChangeVisibility", q.name, claimed.err)
+			errs[i] = unavailable(op, q.name, claimed.err)
 		case noResponders(claimed.msg):
-			errs[i] = q.streamError("queue.ChangeVisibility", nats.ErrNoResponders)
-		case got.err == nil && got.msg.Header.Get("Status") == "404":
+			errs[i] = q.streamError(op, nats.ErrNoResponders)
+		case err == nil && message == nil:
 			errs[i] = notThere(changes[i].Handle)
+		case err != nil && q.svc.cfg.Replicas > 1:
+			errs[i] = err // whoever answered first may have been the old leader
 		default:
+			errs[i] = nil
 			q.rehidden(receipts[i], now.Add(changes[i].Timeout))
 		}
 	}
-	return errs
 }
 
 // openHandles reads the handles and finds the connection. A nil wire means that

@@ -29,7 +29,7 @@ func (q *Queue) Counts(ctx context.Context) (Counts, error) {
 		return Counts{}, err
 	}
 	r := q.record.Load()
-	s, err := w.js.Stream(ctx, r.stream())
+	s, err := retried(ctx, q.svc, func(ctx context.Context) (jetstream.Stream, error) { return w.js.Stream(ctx, r.stream()) })
 	if err != nil {
 		return Counts{}, q.streamError("queue.Counts", err)
 	}
@@ -39,7 +39,9 @@ func (q *Queue) Counts(ctx context.Context) (Counts, error) {
 	}
 	var waiting, unacked int64
 	for _, l := range tracks {
-		c, err := w.js.Consumer(ctx, r.stream(), l.consumer())
+		c, err := retried(ctx, q.svc, func(ctx context.Context) (jetstream.Consumer, error) {
+			return w.js.Consumer(ctx, r.stream(), l.consumer())
+		})
 		if err != nil {
 			return Counts{}, q.streamError("queue.Counts", err)
 		}

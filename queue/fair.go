@@ -152,7 +152,7 @@ func (q *Queue) openCrowd(ctx context.Context, w *wire) error {
 	if r.Crowd {
 		return nil
 	}
-	if _, err := w.js.CreateConsumer(ctx, r.stream(), r.crowdConfig(q.svc.cfg.Replicas)); err != nil && !errors.Is(err, jetstream.ErrConsumerExists) {
+	if err := q.svc.createConsumer(ctx, w.js, r.stream(), r.crowdConfig(q.svc.cfg.Replicas)); err != nil {
 		return err
 	}
 	return q.change(ctx, "queue.Send", func(r *record) error {

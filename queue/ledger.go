@@ -13,6 +13,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/openmnq/mnq/node"
 )
 
 // The server does not tell which of the messages that it counts as delivered are
@@ -63,7 +65,7 @@ type account struct {
 type ledger struct {
 	svc  *Service
 	me   holder
-	kv   jetstream.KeyValue
+	kv   *node.Bucket
 	subs []*nats.Subscription
 
 	wake chan struct{} // capacity 1: something changed
@@ -86,9 +88,8 @@ func newLedger(s *Service) *ledger {
 
 // start reads what others have written and follows it until ctx ends.
 func (l *ledger) start(ctx context.Context) error {
-	kv, err := l.svc.cfg.Control.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
-		Bucket: flightBucket, Description: "deadlines of messages in flight", History: 1, TTL: flightTTL,
-		Storage: jetstream.FileStorage, Replicas: l.svc.cfg.Replicas,
+	kv, err := node.OpenBucket(ctx, l.svc.cfg.Control, node.BucketConfig{
+		Name: flightBucket, Description: "deadlines of messages in flight", TTL: flightTTL, Replicas: l.svc.cfg.Replicas,
 	})
 	if err != nil {
 		return err
@@ -131,7 +132,7 @@ func (l *ledger) census(ctx context.Context) {
 			hidden += q.hidden(time.Now(), 0)
 		}
 		if hidden == 0 {
-			_ = l.kv.Purge(ctx, h, jetstream.LastRevision(a.revision)) // else it goes with its time to live
+			_, _ = l.kv.Remove(ctx, h, node.Purge{Revision: a.revision, TTL: markerTTL}) // else it goes with its time to live
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/openmnq/mnq"
+	"github.com/openmnq/mnq/node"
 )
 
 // rev is the revision of the definition that the queue knows.
@@ -98,7 +99,7 @@ func (q *Queue) finishCreate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := createStream(ctx, w.js, r.streamConfig(q.svc.cfg.Replicas)); err != nil {
+	if err := q.svc.createStream(ctx, w.js, r.streamConfig(q.svc.cfg.Replicas)); err != nil {
 		return q.createError(ctx, err)
 	}
 	if q.fifo != nil {
@@ -106,7 +107,7 @@ func (q *Queue) finishCreate(ctx context.Context) error {
 	}
 	consumer := r.consumerConfig(q.svc.cfg.Replicas)
 	consumer.MaxAckPending = q.svc.maxInFlight
-	if _, err := w.js.CreateConsumer(ctx, r.stream(), consumer); err != nil && !errors.Is(err, jetstream.ErrConsumerExists) {
+	if err := q.svc.createConsumer(ctx, w.js, r.stream(), consumer); err != nil {
 		return q.createError(ctx, err)
 	}
 	return q.activate(ctx)
@@ -116,31 +117,28 @@ func (q *Queue) finishCreate(ctx context.Context) error {
 func (q *Queue) activate(ctx context.Context) error {
 	return q.change(ctx, "queue.Create", func(r *record) error {
 		if r.State == stateCreating {
-			r.State = stateActive
+			r.State, r.Replicas = stateActive, q.svc.cfg.Replicas
 		}
 		return nil
 	})
 }
 
-// createStream makes a stream unless it is there. The server refuses now and then
-// to make its files while others come and go; then it is asked again.
-func createStream(ctx context.Context, js jetstream.JetStream, cfg jetstream.StreamConfig) error {
-	const storeFailed = 10049
-	for try := 0; ; try++ {
-		_, err := js.CreateStream(ctx, cfg)
-		if err == nil || errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-			return nil
-		}
-		api, ok := errors.AsType[*jetstream.APIError](err)
-		if !ok || api.ErrorCode != storeFailed || try == 3 {
-			return err
-		}
-		select {
-		case <-time.After(50 * time.Millisecond << try):
-		case <-ctx.Done():
-			return err
-		}
+// createStream makes a stream unless it is there.
+func (s *Service) createStream(ctx context.Context, js jetstream.JetStream, cfg jetstream.StreamConfig) error {
+	_, err := retried(ctx, s, func(ctx context.Context) (jetstream.Stream, error) { return js.CreateStream(ctx, cfg) })
+	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+		return nil
 	}
+	return err
+}
+
+// createConsumer makes a consumer unless it is there.
+func (s *Service) createConsumer(ctx context.Context, js jetstream.JetStream, stream string, cfg jetstream.ConsumerConfig) error {
+	_, err := retried(ctx, s, func(ctx context.Context) (jetstream.Consumer, error) { return js.CreateConsumer(ctx, stream, cfg) })
+	if errors.Is(err, jetstream.ErrConsumerExists) {
+		return nil
+	}
+	return err
 }
 
 // createError says why a stream could not be made. When the quota is in the way
@@ -149,7 +147,7 @@ func (q *Queue) createError(ctx context.Context, err error) error {
 	if !overQuota(err) {
 		return unavailable("queue.Create", q.name, err)
 	}
-	if e := q.svc.kv.Purge(ctx, key(q.space.id, q.name), jetstream.LastRevision(q.rev())); e == nil {
+	if _, e := q.svc.kv.Remove(ctx, key(q.space.id, q.name), node.Purge{Revision: q.rev(), TTL: markerTTL}); e == nil {
 		err = errors.Join(err, q.svc.refresh(ctx, q.space.id, q.name))
 	}
 	return storageFull("queue.Create", q.name, err)
@@ -190,7 +188,9 @@ func (q *Queue) syncStream(ctx context.Context) error {
 	}
 	for {
 		r := q.record.Load()
-		if _, err := w.js.UpdateStream(ctx, r.streamConfig(q.svc.cfg.Replicas)); err != nil {
+		if _, err := retried(ctx, q.svc, func(ctx context.Context) (jetstream.Stream, error) {
+			return w.js.UpdateStream(ctx, r.streamConfig(q.svc.cfg.Replicas))
+		}); err != nil {
 			return q.streamError("queue.SetAttributes", err)
 		}
 		if q.record.Load().Settings.seconds(attrRetention) == r.Settings.seconds(attrRetention) {
@@ -226,15 +226,26 @@ func (q *Queue) Purge(ctx context.Context) error {
 	if q.fifo != nil {
 		return q.fifo.purge(ctx, w)
 	}
-	st, err := w.js.Stream(ctx, q.record.Load().stream())
-	if err == nil {
-		err = st.Purge(ctx)
-	}
-	if err != nil {
+	if err := q.purgeStream(ctx, w.js); err != nil {
 		return q.streamError("queue.Purge", err)
 	}
 	q.flight.reset()
 	return nil
+}
+
+// purgeStream removes what is in the stream now, and nothing that comes after, however
+// often it has to be tried.
+func (q *Queue) purgeStream(ctx context.Context, js jetstream.JetStream) error {
+	open := func(ctx context.Context) (jetstream.Stream, error) { return js.Stream(ctx, q.record.Load().stream()) }
+	st, err := retried(ctx, q.svc, open)
+	if err != nil {
+		return err
+	}
+	last := st.CachedInfo().State.LastSeq
+	_, err = retried(ctx, q.svc, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, st.Purge(ctx, jetstream.WithPurgeSequence(last+1))
+	})
+	return err
 }
 
 // Delete removes the queue and its messages. Waiting receives end with
@@ -257,7 +268,8 @@ func (s *Service) clear(ctx context.Context, q *Queue) error {
 		return err
 	}
 	r := *q.record.Load()
-	if err := w.js.DeleteStream(ctx, r.stream()); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+	_, err = retried(ctx, s, func(ctx context.Context) (struct{}, error) { return struct{}{}, w.js.DeleteStream(ctx, r.stream()) })
+	if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
 		return unavailable("queue.Delete", q.name, err)
 	}
 	r.Cleared = true
@@ -314,7 +326,7 @@ func (s *Service) sweepOnce(ctx context.Context) {
 			continue
 		}
 		k := key(q.space.id, q.name)
-		if err := s.kv.Purge(ctx, k, jetstream.LastRevision(q.rev()), jetstream.PurgeTTL(time.Hour)); err != nil && !lostRace(err) {
+		if _, err := s.kv.Remove(ctx, k, node.Purge{Revision: q.rev(), TTL: markerTTL}); err != nil && !lostRace(err) {
 			s.log.WarnContext(ctx, "deleted queue not forgotten yet", "queue", q.name, "namespace_id", q.space.id, "error", err)
 		}
 	}
@@ -381,7 +393,7 @@ func (s *Service) NamespaceGone(namespaceID string) {
 	sp.close()
 	s.done.Go(func() {
 		for name := range sp.queues {
-			if err := s.kv.Purge(s.run, key(namespaceID, name), jetstream.PurgeTTL(time.Hour)); err != nil && s.run.Err() == nil {
+			if _, err := s.kv.Remove(s.run, key(namespaceID, name), node.Purge{TTL: markerTTL}); err != nil && s.run.Err() == nil {
 				s.log.WarnContext(s.run, "definition of a deleted namespace's queue stays", "queue", name, "namespace_id", namespaceID, "error", err)
 			}
 		}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"sync"
 	"time"
+
+	"github.com/openmnq/mnq/node"
 )
 
 // usage is how much of the namespace's storage is in use, as far as this process
@@ -84,7 +86,8 @@ func (u *usage) take(a allotment, since uint64) (fits bool, asked uint64) {
 	return fits, u.asked
 }
 
-// ask asks the server a question later than since, one caller for all that wait.
+// ask asks the server a question later than since, one caller for all that wait. While a
+// cluster has no leader nobody can tell, and what was known last goes on counting.
 func (u *usage) ask(ctx context.Context, w *wire, since uint64) error {
 	select {
 	case u.asking <- struct{}{}:
@@ -100,13 +103,19 @@ func (u *usage) ask(ctx context.Context, w *wire, since uint64) error {
 	u.asked++
 	mine := u.asked
 	u.mu.Unlock()
-	info, err := w.js.AccountInfo(ctx)
-	if err != nil {
-		return err
-	}
+	try, cancel := context.WithTimeout(ctx, w.patience.Try)
+	defer cancel()
+	info, err := w.js.AccountInfo(try)
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.at, u.max, u.answered = time.Now(), info.Limits.MaxStore, mine
-	u.used = int64(info.Store) //nolint:gosec // bytes on a disk
+	switch {
+	case err == nil:
+		u.max, u.used = info.Limits.MaxStore, int64(info.Store) //nolint:gosec // bytes on a disk
+	case w.patience.Total <= w.patience.Try || !node.Temporary(err) || ctx.Err() != nil:
+		return err
+	case u.answered == 0:
+		u.max = -1 // a cluster without a leader: the servers refuse at the limit in any case
+	}
+	u.at, u.answered = time.Now(), mine
 	return nil
 }

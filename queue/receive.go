@@ -36,10 +36,14 @@ type delivery struct {
 // hidden and Wait is zero; Unavailable.
 func (q *Queue) Receive(ctx context.Context, in Receive) ([]Message, error) {
 	got, err := q.receive(ctx, in)
-	if err == nil {
-		q.countReceived(len(got))
+	if current := q.svc.cfg.Current; current != nil && err == nil && len(got) > 0 {
+		err = current() // after everything that was read
 	}
-	return got, err
+	if err != nil {
+		return nil, err
+	}
+	q.countReceived(len(got))
+	return got, nil
 }
 
 func (q *Queue) receive(ctx context.Context, in Receive) ([]Message, error) {
@@ -60,11 +64,21 @@ func (q *Queue) receive(ctx context.Context, in Receive) ([]Message, error) {
 	if q.fifo != nil {
 		return q.fifo.receive(ctx, w, in)
 	}
-	taken, err := q.take(ctx, w, in)
-	if err != nil || len(taken) == 0 {
-		return nil, err
+	until, patience := time.Now().Add(in.Wait), time.Now().Add(max(in.Wait, q.svc.patience.Total))
+	for pause := firstPause; ; pause = min(2*pause, maxPause) {
+		taken, err := q.take(ctx, w, in)
+		var out []Message
+		if err == nil && len(taken) > 0 {
+			out, err = q.claim(ctx, w, taken, in.Visibility)
+		}
+		if !unknown(err) || !q.svc.pauseUntil(ctx, pause, patience) {
+			return out, err
+		}
+		in.Wait = max(0, time.Until(until))
+		if w, err = q.svc.connection(ctx, q.space); err != nil {
+			return nil, err
+		}
 	}
-	return q.claim(ctx, w, taken, in.Visibility)
 }
 
 // maxRounds bounds how often one receive looks again because all it got were dead
@@ -109,7 +123,7 @@ func (q *Queue) claim(ctx context.Context, w *wire, taken []delivery, visibility
 			reqs = append(reqs, d.from.remove())
 		}
 	}
-	answers := w.exchange(ctx, reqs, answerTimeout)
+	answers := w.exchange(ctx, reqs, q.svc.patience.Try)
 	if err := ctx.Err(); err != nil {
 		q.release(w, taken)
 		return nil, err

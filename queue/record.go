@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/openmnq/mnq/node"
 )
 
 // bucket holds the definitions of all queues, in the control account. Keys are
@@ -31,10 +33,11 @@ type record struct {
 	Tags     map[string]string `json:"tags,omitempty"`
 	Created  time.Time         `json:"created"`
 	Modified time.Time         `json:"modified"`
-	Crowd    bool              `json:"crowd,omitempty"`   // there is a second track, see fair.go
-	Purged   time.Time         `json:"purged,omitzero"`   // last PurgeQueue
-	Deleted  time.Time         `json:"deleted,omitzero"`  // in stateDeleted
-	Cleared  bool              `json:"cleared,omitempty"` // in stateDeleted: the stream is gone
+	Replicas int               `json:"replicas,omitempty"` // of the stream; 0 is 1
+	Crowd    bool              `json:"crowd,omitempty"`    // there is a second track, see fair.go
+	Purged   time.Time         `json:"purged,omitzero"`    // last PurgeQueue
+	Deleted  time.Time         `json:"deleted,omitzero"`   // in stateDeleted
+	Cleared  bool              `json:"cleared,omitempty"`  // in stateDeleted: the stream is gone
 }
 
 func key(namespaceID, name string) string { return namespaceID + "." + name }
@@ -102,12 +105,9 @@ func (r record) consumerConfig(replicas int) jetstream.ConsumerConfig {
 	}
 }
 
+// markerTTL is how long the deletion of an entry is told to watchers.
+const markerTTL = time.Hour
+
 // lostRace reports whether a compare-and-set write was refused because somebody
 // else wrote first.
-func lostRace(err error) bool {
-	if errors.Is(err, jetstream.ErrKeyExists) {
-		return true
-	}
-	api, ok := errors.AsType[*jetstream.APIError](err)
-	return ok && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == 10164)
-}
+func lostRace(err error) bool { return errors.Is(err, node.ErrLostRace) }

@@ -8,8 +8,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nuid"
-
-	"github.com/openmnq/mnq"
 )
 
 // Sent is the answer to an accepted message, which is durable by then.
@@ -132,33 +130,22 @@ func (q *Queue) publish(r *record, subject string, m Send, s stored) request {
 	return req
 }
 
-// publishAll sends the requests and turns each answer into an error or nil. Where
-// requests are repeatable, those without an answer are sent again for a while.
+// publishAll sends the requests and turns each answer into an error or nil.
 func (q *Queue) publishAll(ctx context.Context, w *wire, reqs []request) []error {
 	errs := make([]error, len(reqs))
-	open := make([]int, len(reqs))
-	for i := range open {
-		open[i] = i
-	}
-	tries := 1
-	if q.svc.cfg.Replicas > 1 {
-		tries = 4
-	}
-	for ; tries > 0 && len(open) > 0; tries-- {
+	q.svc.repeat(ctx, len(reqs), func(open []int) (again []int) {
 		batch := make([]request, len(open))
 		for j, i := range open {
 			batch[j] = reqs[i]
 		}
-		var again []int
 		for j, a := range q.write(ctx, w, batch) {
 			i := open[j]
-			errs[i] = q.stored(a)
-			if mnq.KindOf(errs[i]) == mnq.Unavailable && errs[i] != nil && ctx.Err() == nil {
+			if errs[i] = q.stored(a); unknown(errs[i]) {
 				again = append(again, i)
 			}
 		}
-		open = again
-	}
+		return again
+	})
 	return errs
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nuid"
 
 	"github.com/openmnq/mnq"
+	"github.com/openmnq/mnq/node"
 )
 
 // Config says what a Service works with. All fields but Log and Partition are
@@ -36,6 +37,10 @@ type Config struct {
 	// Accepts returns nil when new messages may be stored, else an error for the
 	// client; it is asked for every send, so it must answer from memory. nil: always.
 	Accepts func(ctx context.Context) error
+	// Current returns nil while what this process reads is true for the whole cluster;
+	// otherwise nothing that was received may be handed out. It must answer from
+	// memory. nil: always.
+	Current func() error
 	// Exists reports whether the namespace is known, and false for sure when the
 	// directory is not up to date. It tells definitions that were left behind from
 	// those in use; nil: none are ever taken for left behind.
@@ -57,7 +62,7 @@ type Service struct {
 	log    *slog.Logger
 	sealer *sealer
 	self   uint32 // names this process in leases
-	kv     jetstream.KeyValue
+	kv     *node.Bucket
 	run    context.Context // of the background work, from Start to Stop
 	stop   context.CancelFunc
 	done   sync.WaitGroup
@@ -67,6 +72,7 @@ type Service struct {
 
 	maxInFlight int // MaxInFlight, but for tests
 	tails       atomic.Int64
+	patience    node.Patience
 
 	mu     sync.RWMutex
 	spaces map[string]*space
@@ -107,7 +113,8 @@ func New(cfg Config) (*Service, error) {
 	}
 	svc := &Service{
 		cfg: cfg, log: cfg.Log, sealer: s, self: newProcess(), loaded: make(chan struct{}), maxInFlight: MaxInFlight,
-		spaces: map[string]*space{}, ids: map[string]*Queue{}, making: places{},
+		patience: node.PatienceFor(cfg.Replicas),
+		spaces:   map[string]*space{}, ids: map[string]*Queue{}, making: places{},
 	}
 	svc.ledger, svc.tasks = newLedger(svc), newTasks(svc)
 	return svc, nil
@@ -115,18 +122,18 @@ func New(cfg Config) (*Service, error) {
 
 // Start opens the definitions and returns when all have been read.
 func (s *Service) Start(ctx context.Context) error {
-	kv, err := s.cfg.Control.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
-		Bucket: bucket, Description: "queue definitions", History: 1, Storage: jetstream.FileStorage,
-		Replicas: s.cfg.Replicas, LimitMarkerTTL: time.Hour,
-	})
+	kv, err := node.OpenBucket(ctx, s.cfg.Control, node.BucketConfig{Name: bucket, Description: "queue definitions", Replicas: s.cfg.Replicas})
 	if err != nil {
-		return &mnq.Error{Kind: mnq.Unavailable, Op: "queue.Start", Resource: bucket, Err: err}
+		return err
 	}
 	s.kv = kv
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.run, s.stop = run, stop
-	s.done.Go(func() { s.follow(run) })
+	s.done.Go(func() {
+		keepWatching(s, kv, s.loaded, func(e jetstream.KeyValueEntry) { s.applyEntry(run, e) })
+	})
 	s.done.Go(func() { s.sweep(run) })
+	s.done.Go(func() { s.scaleAll(run) })
 	if err := s.ledger.start(ctx); err != nil {
 		stop()
 		return unavailable("queue.Start", flightBucket, err)
@@ -161,48 +168,6 @@ func (s *Service) Stop(context.Context) error {
 		sp.close()
 	}
 	return nil
-}
-
-// follow keeps the definitions in memory right, from now until ctx ends.
-func (s *Service) follow(ctx context.Context) {
-	for ctx.Err() == nil {
-		err := s.watch(ctx)
-		if ctx.Err() != nil {
-			return
-		}
-		s.log.WarnContext(ctx, "queue definitions watch interrupted", "error", err)
-		select {
-		case <-time.After(time.Second):
-		case <-ctx.Done():
-		}
-	}
-}
-
-func (s *Service) watch(ctx context.Context) error {
-	w, err := s.kv.WatchAll(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = w.Stop() }()
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case e, ok := <-w.Updates():
-			if !ok {
-				return errors.New("the watch ended")
-			}
-			if e == nil {
-				select {
-				case <-s.loaded:
-				default:
-					close(s.loaded)
-				}
-				continue
-			}
-			s.applyEntry(ctx, e)
-		}
-	}
 }
 
 func (s *Service) applyEntry(ctx context.Context, e jetstream.KeyValueEntry) {
@@ -436,7 +401,7 @@ func (s *Service) connection(ctx context.Context, sp *space) (*wire, error) {
 		sp.wire.close()
 		sp.wire = nil // it cannot be closed twice
 	}
-	w, err := newWire(nc, js)
+	w, err := newWire(nc, js, s.patience)
 	if err != nil {
 		return nil, unavailable("queue.connect", sp.id, err)
 	}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/openmnq/mnq/node"
 )
 
 // taskBucket holds the move tasks, in the control account: under
@@ -23,7 +25,7 @@ func (q *Queue) taskKey() string { return key(q.space.id, q.id) }
 // report has been seen for moveLease, whoever notices takes the task over.
 type tasks struct {
 	svc  *Service
-	kv   jetstream.KeyValue
+	kv   *node.Bucket
 	wake chan struct{}
 
 	mu      sync.Mutex
@@ -42,10 +44,7 @@ func newTasks(s *Service) *tasks {
 }
 
 func (t *tasks) start(ctx context.Context) error {
-	kv, err := t.svc.cfg.Control.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
-		Bucket: taskBucket, Description: "message move tasks", History: 1, Storage: jetstream.FileStorage,
-		Replicas: t.svc.cfg.Replicas, LimitMarkerTTL: time.Hour,
-	})
+	kv, err := node.OpenBucket(ctx, t.svc.cfg.Control, node.BucketConfig{Name: taskBucket, Description: "message move tasks", Replicas: t.svc.cfg.Replicas})
 	if err != nil {
 		return err
 	}
@@ -65,42 +64,29 @@ func (t *tasks) start(ctx context.Context) error {
 
 // keepWatching passes every entry of a bucket to f, and every change, until the
 // service stops. loaded is closed after the first round.
-func keepWatching(s *Service, kv jetstream.KeyValue, loaded chan struct{}, f func(jetstream.KeyValueEntry)) {
+func keepWatching(s *Service, kv *node.Bucket, loaded chan struct{}, f func(jetstream.KeyValueEntry)) {
 	var once sync.Once
-	watch := func() error {
-		w, err := kv.WatchAll(s.run)
-		if err != nil {
-			return err
-		}
-		defer func() { _ = w.Stop() }()
-		for {
-			select {
-			case <-s.run.Done():
-				return s.run.Err()
-			case e, ok := <-w.Updates():
-				switch {
-				case !ok:
-					return errors.New("the watch ended")
-				case e == nil:
-					once.Do(func() { close(loaded) })
-				default:
-					f(e)
-				}
-			}
-		}
-	}
 	for s.run.Err() == nil {
-		err := watch()
+		err := kv.WatchAll(s.run, func(e jetstream.KeyValueEntry) error {
+			if e == nil {
+				once.Do(func() { close(loaded) })
+			} else {
+				f(e)
+			}
+			return nil
+		})
 		if s.run.Err() != nil {
 			return
 		}
-		s.log.WarnContext(s.run, "watch interrupted", "bucket", kv.Bucket(), "error", err)
+		s.log.WarnContext(s.run, "watch interrupted", "bucket", kv.Name(), "error", err)
 		select {
-		case <-time.After(time.Second):
+		case <-time.After(watchRetry):
 		case <-s.run.Done():
 		}
 	}
 }
+
+const watchRetry = 250 * time.Millisecond
 
 func (t *tasks) learn(e jetstream.KeyValueEntry) {
 	var moves []Move
@@ -253,7 +239,7 @@ func (t *tasks) tendOnce(ctx context.Context) (soon bool) {
 			continue
 		}
 		if q == nil {
-			_ = t.kv.Purge(ctx, k, jetstream.LastRevision(l.revision), jetstream.PurgeTTL(time.Hour)) // else the next time
+			_, _ = t.kv.Remove(ctx, k, node.Purge{Revision: l.revision, TTL: markerTTL}) // else the next time
 			continue
 		}
 		m := l.moves[0]

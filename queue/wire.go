@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/openmnq/mnq"
+	"github.com/openmnq/mnq/node"
 )
 
 // answerTimeout is how long a server may take to answer a write. Past it the
@@ -25,8 +26,11 @@ var errLost = errors.New("the connection was lost meanwhile")
 // matches the answers by a token in the reply subject. It is what keeps the cost
 // of a send, a receive and a delete at a few microseconds.
 type wire struct {
-	nc     *nats.Conn
-	js     jetstream.JetStream
+	nc *nats.Conn
+	js jetstream.JetStream
+
+	patience node.Patience
+
 	prefix string // of the reply subjects, with the trailing dot
 	sub    *nats.Subscription
 	quit   chan struct{}
@@ -56,8 +60,8 @@ type lane struct {
 // is nil), and reports whether no more are expected. It must not block.
 type sinkFunc func(m *nats.Msg, err error) (done bool)
 
-func newWire(nc *nats.Conn, js jetstream.JetStream) (*wire, error) {
-	w := &wire{nc: nc, js: js, prefix: nc.NewRespInbox() + ".", sinks: map[uint64]sinkFunc{}, cut: make(chan struct{}), quit: make(chan struct{})}
+func newWire(nc *nats.Conn, js jetstream.JetStream, p node.Patience) (*wire, error) {
+	w := &wire{nc: nc, js: js, patience: p, prefix: nc.NewRespInbox() + ".", sinks: map[uint64]sinkFunc{}, cut: make(chan struct{}), quit: make(chan struct{})}
 	var err error
 	if w.sub, err = nc.Subscribe(w.prefix+"*", w.receive); err != nil {
 		return nil, err

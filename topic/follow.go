@@ -9,7 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/openmnq/mnq/internal/wire"
+	"github.com/openmnq/mnq/node"
 )
 
 // follower keeps a copy of a bucket right in memory and knows how far it has come.
@@ -21,8 +21,7 @@ type follower struct {
 	apply func(key string, value []byte, revision uint64)
 	log   *slog.Logger
 
-	kv     jetstream.KeyValue
-	stream jetstream.Stream
+	kv     *node.Bucket
 	loaded chan struct{} // closed when everything has been read once
 	again  chan struct{} // asks for the bucket to be read anew
 	ended  chan struct{} // closed when nobody follows any more
@@ -59,14 +58,7 @@ func newFollower(js jetstream.JetStream, bucket string, log *slog.Logger, apply 
 const markerTTL = time.Hour
 
 func (f *follower) open(ctx context.Context, replicas int) (err error) {
-	f.kv, err = f.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
-		Bucket: f.bucket, Description: "topics and subscriptions", History: 1, Storage: jetstream.FileStorage,
-		Replicas: replicas, LimitMarkerTTL: markerTTL,
-	})
-	if err != nil {
-		return err
-	}
-	f.stream, err = f.js.Stream(ctx, "KV_"+f.bucket)
+	f.kv, err = node.OpenBucket(ctx, f.js, node.BucketConfig{Name: f.bucket, Description: "topics and subscriptions", Replicas: replicas})
 	return err
 }
 
@@ -80,57 +72,59 @@ func (f *follower) run(ctx context.Context) {
 		}
 		f.log.WarnContext(ctx, "watch interrupted", "bucket", f.bucket, "error", err)
 		select {
-		case <-time.After(time.Second):
+		case <-time.After(watchRetry):
 		case <-ctx.Done():
 		}
 	}
 }
 
+const watchRetry = 250 * time.Millisecond
+
+var errBehind = errors.New("it has fallen behind")
+
 // watch reads the bucket from the start and then follows it.
 func (f *follower) watch(ctx context.Context) error {
-	info, err := f.stream.Info(ctx)
-	if err != nil {
-		return err
-	}
-	w, err := f.kv.WatchAll(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = w.Stop() }()
-	present := map[string]bool{} // nil once everything has been read
-	for {
+	ctx, cancel := context.WithCancelCause(ctx)
+	over := make(chan struct{})
+	defer func() { cancel(nil); <-over }()
+	go func() {
+		defer close(over)
 		select {
-		case <-ctx.Done():
-			return ctx.Err()
 		case <-f.again:
-			return errors.New("it has fallen behind")
-		case e, ok := <-w.Updates():
-			switch {
-			case !ok:
-				return errors.New("the watch ended")
-			case e == nil:
-				f.forgetOthers(present, info.State.LastSeq)
-				present = nil
-				f.reached(info.State.LastSeq)
-				select {
-				case <-f.loaded:
-				default:
-					close(f.loaded)
-				}
-				continue
-			case e.Operation() != jetstream.KeyValuePut:
-				f.take(e.Key(), nil, e.Revision())
-			default:
-				if present != nil {
-					present[e.Key()] = true
-				}
-				f.take(e.Key(), e.Value(), e.Revision())
-			}
-			if present == nil {
-				f.reached(e.Revision())
-			}
+			cancel(errBehind)
+		case <-ctx.Done():
 		}
+	}()
+	last, err := f.kv.Revision(ctx)
+	if err != nil {
+		return err
 	}
+	present := map[string]bool{} // nil once everything has been read
+	return f.kv.WatchAll(ctx, func(e jetstream.KeyValueEntry) error {
+		switch {
+		case e == nil:
+			f.forgetOthers(present, last)
+			present = nil
+			f.reached(last)
+			select {
+			case <-f.loaded:
+			default:
+				close(f.loaded)
+			}
+			return nil
+		case e.Operation() != jetstream.KeyValuePut:
+			f.take(e.Key(), nil, e.Revision())
+		default:
+			if present != nil {
+				present[e.Key()] = true
+			}
+			f.take(e.Key(), e.Value(), e.Revision())
+		}
+		if present == nil {
+			f.reached(e.Revision())
+		}
+		return nil
+	})
 }
 
 // forgetOthers drops keys that were removed while nobody watched.
@@ -193,7 +187,7 @@ func (f *follower) update(ctx context.Context, key string, value []byte, last ui
 
 // remove removes a key whose last change must be that revision, and applies it.
 func (f *follower) remove(ctx context.Context, key string, last uint64) error {
-	if err := f.kv.Purge(ctx, key, jetstream.LastRevision(last), jetstream.PurgeTTL(markerTTL)); err != nil {
+	if _, err := f.kv.Remove(ctx, key, node.Purge{Revision: last, TTL: markerTTL}); err != nil {
 		return err
 	}
 	f.mu.Lock()
@@ -276,13 +270,7 @@ func (f *follower) ask(ctx context.Context) {
 		if q == nil {
 			return
 		}
-		try, cancel := context.WithTimeout(ctx, wire.Timeout)
-		info, err := f.stream.Info(try)
-		cancel()
-		if err == nil {
-			q.last = info.State.LastSeq
-		}
-		q.err = err
+		q.last, q.err = f.kv.Revision(ctx)
 		close(q.done)
 	}
 }

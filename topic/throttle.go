@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/openmnq/mnq/internal/wire"
+	"github.com/openmnq/mnq/node"
 )
 
 // throttles keep subscriptions to their maxReceivesPerSecond, all processes together.
@@ -21,7 +22,7 @@ type throttles struct {
 	replicas int
 
 	mu   sync.Mutex
-	kv   jetstream.KeyValue
+	kv   *node.Bucket
 	each map[string]*throttle // by subscription
 }
 
@@ -137,15 +138,15 @@ func (x *throttles) reserve(ctx context.Context, id string, span time.Duration) 
 }
 
 // open makes the bucket when it is first needed.
-func (x *throttles) open(ctx context.Context) (jetstream.KeyValue, error) {
+func (x *throttles) open(ctx context.Context) (*node.Bucket, error) {
 	x.mu.Lock()
 	kv := x.kv
 	x.mu.Unlock()
 	if kv != nil {
 		return kv, nil
 	}
-	kv, err := x.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
-		Bucket: throttleBucket, Description: "rates of deliveries", History: 1, TTL: throttleFor, Storage: jetstream.FileStorage, Replicas: x.replicas,
+	kv, err := node.OpenBucket(ctx, x.js, node.BucketConfig{
+		Name: throttleBucket, Description: "rates of deliveries", TTL: throttleFor, Replicas: x.replicas,
 	})
 	if err != nil {
 		return nil, err
