@@ -15,13 +15,11 @@ type configPrintCmd struct {
 // Run prints the settings. The only secret among them is the master key: URLs that
 // hold one are refused.
 func (c *configPrintCmd) Run(a *app, settings []setting) error {
-	if err := refuseLater(settings); err != nil {
-		return err
-	}
 	if err := c.validate(); err != nil {
 		return err
 	}
 	c.forDev(settings)
+	c.forCluster(settings)
 	if a.env[envMasterKey] != "" {
 		settings = append(settings, setting{Name: "master-key", Value: "***", Origin: "env " + envMasterKey})
 	}

@@ -66,6 +66,7 @@ type app struct {
 type commands struct {
 	Serve   serveCmd   `cmd:"" help:"Run the server: control plane, NATS and SQS."`
 	Config  configCmd  `cmd:"" help:"Look at the server's settings."`
+	Cluster clusterCmd `cmd:"" help:"Prepare the nodes of a cluster."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 
 	Namespace  namespaceCmd  `cmd:"" group:"client" help:"Namespaces: isolated NATS accounts, or SQS/SNS brokers."`

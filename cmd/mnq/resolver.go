@@ -45,7 +45,7 @@ type resolver struct {
 	loaded bool
 	file   string
 	values map[string]string
-	err    error // the first problem with the file, or with a flag not offered yet
+	err    error // the first problem with the file
 }
 
 func newResolver(e env) *resolver { return &resolver{env: e, from: map[string]string{}} }
@@ -138,8 +138,6 @@ type setting struct {
 	Name   string `json:"setting"`
 	Value  string `json:"value"`
 	Origin string `json:"origin"`
-
-	later bool
 }
 
 // origins lists the settings of the selected command with where they came from.
@@ -162,22 +160,7 @@ func (r *resolver) origins(ctx *kong.Context) []setting {
 		if onLine[f.Name] {
 			s.Origin = "flag"
 		}
-		s.later = f.Tag.Has("later") && !f.Target.IsZero()
-		if f.Hidden && f.Target.IsZero() {
-			continue
-		}
 		out = append(out, s)
 	}
 	return out
-}
-
-// refuseLater returns an error for the first setting that this version does not
-// offer yet.
-func refuseLater(settings []setting) error {
-	for _, s := range settings {
-		if s.later {
-			return usagef("--%s: not available yet", s.Name)
-		}
-	}
-	return nil
 }

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -27,13 +30,11 @@ type serveCmd struct {
 
 // Run serves until the context of the app ends, then drains.
 func (c *serveCmd) Run(a *app, settings []setting) error {
-	if err := refuseLater(settings); err != nil {
-		return err
-	}
 	if err := c.validate(); err != nil {
 		return err
 	}
 	c.forDev(settings)
+	c.forCluster(settings)
 	if c.Ephemeral {
 		dir, err := os.MkdirTemp("", "mnq-dev-")
 		if err != nil {
@@ -120,6 +121,14 @@ func (s *server) newParts(ctx context.Context, masterKey string, t *tls.Config) 
 		DataDir: s.cfg.DataDir, Listen: s.cfg.NATS, WebSocket: s.cfg.NATSWebsocket, Fsync: s.cfg.Fsync, Replicas: s.cfg.Replicas,
 		TLS: t, Log: s.log,
 	}
+	if s.cfg.ClusterName != "" {
+		nodeConfig.Cluster = &node.Cluster{
+			Name: s.cfg.ClusterName, Node: s.cfg.ClusterNode, Listen: s.cfg.ClusterListen,
+			Routes: strings.FieldsFunc(s.cfg.ClusterRoutes, func(r rune) bool { return r == ',' || r == ' ' }),
+		}
+		nodeConfig.CutOff = startAnew
+		nodeConfig.Advertise = advertised(s.cfg.PublicNATSURL)
+	}
 	if s.cfg.NATSURL != "" {
 		nodeConfig.Listen = ""
 		nodeConfig.External = &node.External{
@@ -135,6 +144,7 @@ func (s *server) newParts(ctx context.Context, masterKey string, t *tls.Config) 
 	if s.cfg.Dev {
 		quota = tenant.DevQuota
 	}
+	s.health.WaitsFor(s.node.Waiting)
 	s.directory, err = tenant.New(tenant.Config{
 		Node: s.node, DataDir: s.cfg.DataDir, MasterKey: masterKey,
 		Region: s.cfg.Region, APIURL: s.publicHTTP(), Quota: quota, Log: s.log,
@@ -169,7 +179,7 @@ func (s *server) startQueues(ctx context.Context) (err error) {
 		Connect: s.directory.Connect, Control: s.node.Control(), HandleKey: key[:],
 		Replicas: s.node.Replicas(), Partition: s.cfg.ARNPartition, Log: s.log,
 		GroupCommit: s.cfg.Fsync == node.FsyncAlways && !s.node.External(),
-		Accepts:     s.node.Accepts, Exists: s.exists, LenientNames: s.cfg.DevLenient,
+		Accepts:     s.node.Accepts, Current: s.node.Current, Exists: s.exists, LenientNames: s.cfg.DevLenient,
 	})
 	if err != nil {
 		return err
@@ -315,6 +325,15 @@ func (s *server) publicNATS() string {
 		return s.cfg.NATSURL
 	}
 	return publicURL(s.cfg.PublicNATSURL, "nats", s.node.Address(), hostname())
+}
+
+// advertised is the host:port of a NATS URL; "" without one.
+func advertised(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil || u.Host == "" {
+		return ""
+	}
+	return net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "4222"))
 }
 
 func hostname() string {

@@ -15,8 +15,7 @@ import (
 
 // Settings are the server's settings. Each is a flag, an environment variable
 // (MNQ_ and the flag's name in capitals) and a key of the configuration file;
-// the flag wins over the variable and the variable over the file. A flag marked
-// "later" is part of the contract, but this version refuses it.
+// the flag wins over the variable and the variable over the file.
 type Settings struct {
 	Config string `placeholder:"FILE" help:"Read settings from a YAML file."`
 
@@ -35,7 +34,12 @@ type Settings struct {
 	Region       string `default:"fr-par" help:"Region in API paths, ARNs and endpoints."`
 	ARNPartition string `name:"arn-partition" default:"scw" help:"Partition in ARNs; aws for clients that hard-code it."`
 	Fsync        string `default:"always" enum:"always,interval" help:"always: an acknowledged write is on disk. interval: faster, may lose the last moments on power loss."`
-	Replicas     int    `default:"1" help:"Stream replicas: 1, 3 or 5; more than 1 needs --nats-url."`
+	Replicas     int    `default:"1" help:"Stream replicas: 1, 3 or 5; more than 1 needs a cluster, where the default is 3."`
+
+	ClusterName   string `name:"cluster-name" placeholder:"NAME" help:"Make the embedded servers of several mnq processes one cluster of that name; see mnq cluster init."`
+	ClusterNode   string `name:"cluster-node" placeholder:"NAME" help:"Name of this process in the cluster, for good. Default: host name and cluster port."`
+	ClusterListen string `name:"cluster-listen" placeholder:"HOST:PORT" help:"Listener for the other nodes of the cluster."`
+	ClusterRoutes string `name:"cluster-routes" placeholder:"HOST:PORT,…" help:"Every node of the cluster, this one included."`
 
 	EgressAllow string `name:"egress-allow" placeholder:"NETWORKS" help:"Private networks, such as 10.1.0.0/16, that http, https and lambda subscriptions may lead to."`
 
@@ -52,10 +56,6 @@ type Settings struct {
 	DevSkipSignature bool   `help:"With --dev: do not check signatures, and take any access key."`
 	DevLenient       bool   `help:"With --dev: no 60-second rules after DeleteQueue and PurgeQueue."`
 	Ephemeral        bool   `help:"With --dev: keep the data in a temporary directory that is removed at the end."`
-
-	ClusterName   string `hidden:"" later:""`
-	ClusterListen string `hidden:"" later:""`
-	ClusterRoutes string `hidden:"" later:""`
 }
 
 // envMasterKey has no flag, because command lines are visible to other users.
@@ -98,6 +98,9 @@ func (s *Settings) validate() error {
 	if _, err := networks(s.EgressAllow); err != nil {
 		return bad("egress-allow", "%s", err)
 	}
+	if err := s.validateCluster(); err != nil {
+		return err
+	}
 	if err := s.validateDev(); err != nil {
 		return err
 	}
@@ -118,6 +121,34 @@ func (s *Settings) validate() error {
 		return bad("nats-system-creds-file", "needs --nats-url")
 	}
 	return nil
+}
+
+// validateCluster refuses half a cluster; what is given is checked by the node.
+func (s *Settings) validateCluster() error {
+	for _, o := range []struct{ name, value string }{
+		{"cluster-listen", s.ClusterListen}, {"cluster-routes", s.ClusterRoutes},
+	} {
+		if s.ClusterName != "" && o.value == "" {
+			return usagef("--%s: is needed with --cluster-name", o.name)
+		}
+		if s.ClusterName == "" && o.value != "" {
+			return usagef("--%s: needs --cluster-name", o.name)
+		}
+	}
+	if s.ClusterName == "" && s.ClusterNode != "" {
+		return usagef("--cluster-node: needs --cluster-name")
+	}
+	return nil
+}
+
+// forCluster fills in what a cluster implies where nothing else was said.
+func (s *Settings) forCluster(origins []setting) {
+	for i, o := range origins {
+		if s.ClusterName != "" && o.Name == "replicas" && o.Origin == "default" {
+			s.Replicas = 3
+			origins[i].Value, origins[i].Origin = "3", "cluster"
+		}
+	}
 }
 
 // validateDev keeps the development mode, whose keys everybody knows, on this
@@ -141,6 +172,8 @@ func (s *Settings) validateDev() error {
 	switch {
 	case s.NATSURL != "":
 		return bad("nats-url", "cannot be used with --dev")
+	case s.ClusterName != "":
+		return bad("cluster-name", "cannot be used with --dev")
 	case len(s.DevAccountID) != 12 || strings.Trim(s.DevAccountID, "0123456789") != "":
 		return bad("dev-account-id", "must be 12 digits")
 	}
