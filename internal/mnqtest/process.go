@@ -81,6 +81,14 @@ type Options struct {
 // It is stopped at the end of the test.
 func Start(t testing.TB, o Options) *Process {
 	t.Helper()
+	p := prepare(t, o)
+	p.Restart()
+	return p
+}
+
+// prepare is Start without starting.
+func prepare(t testing.TB, o Options) *Process {
+	t.Helper()
 	p := &Process{t: t, Dir: cmp.Or(o.Dir, filepath.Join(t.TempDir(), "data")), NATS: FreeAddress(t), env: o.Env}
 	addr := FreeAddress(t)
 	p.URL, p.client = "http://"+addr, http.DefaultClient
@@ -89,12 +97,11 @@ func Start(t testing.TB, o Options) *Process {
 		p.client = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: o.CA, MinVersion: tls.VersionTLS12}}}
 	}
 	p.args = append([]string{"serve", "--data-dir", p.Dir, "--http", addr, "--nats", p.NATS}, o.Args...)
-	p.Restart()
 	t.Cleanup(func() {
 		if p.cmd != nil {
 			p.Kill()
 		}
-		if t.Failed() {
+		if t.Failed() && p.out != nil {
 			t.Logf("output of %s:\n%s", p.URL, p.out.tail(8000))
 		}
 	})
@@ -113,8 +120,16 @@ func FreeAddress(t testing.TB) string {
 	return l.Addr().String()
 }
 
-// Restart starts the process again with the same flags, after Kill or Stop.
+// Restart starts the process again with the same flags, after Kill or Stop, and returns
+// when it is ready.
 func (p *Process) Restart() {
+	p.t.Helper()
+	p.Launch()
+	p.WaitReady()
+}
+
+// Launch starts the process and returns at once.
+func (p *Process) Launch() {
 	p.t.Helper()
 	if p.out == nil {
 		p.out = &lockedBuffer{}
@@ -128,6 +143,11 @@ func (p *Process) Restart() {
 	done := make(chan error, 1)
 	p.done = done
 	go func(c *exec.Cmd) { done <- c.Wait() }(p.cmd)
+}
+
+// WaitReady returns when a launched process is ready.
+func (p *Process) WaitReady() {
+	p.t.Helper()
 	p.waitReady()
 	p.readAdminEnv()
 }

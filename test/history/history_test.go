@@ -1,0 +1,116 @@
+package history
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+const s = time.Second
+
+func send(body string, begin, end time.Duration, ok bool) Event {
+	return Event{Kind: Send, Body: body, Begin: begin, End: end, OK: ok}
+}
+
+func receive(call int, body string, begin, end time.Duration) Event {
+	group, sequence, _ := strings.Cut(body, "/")
+	e := Event{Kind: Receive, Call: call, Body: body, Begin: begin, End: end, OK: true, Visibility: 30 * s}
+	if sequence != "" {
+		e.Group, e.Sequence = group, sequence
+	}
+	return e
+}
+
+func remove(body string, begin, end time.Duration, ok bool) Event {
+	return Event{Kind: Delete, Body: body, Begin: begin, End: end, OK: ok}
+}
+
+func TestCheck(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		events []Event
+		want   string // "" or the kind of violation and its bodies
+	}{
+		"AllIsWell":                      {[]Event{send("a", 0, 1, true), receive(1, "a", 2, 3), remove("a", 4, 5, true)}, ""},
+		"LostIsAcknowledgedAndNeverSeen": {[]Event{send("a", 0, 1, true), send("b", 0, 1, true), receive(1, "b", 2, 3)}, "1 lost: [a]"},
+		"AnUnknownSendMayBeMissing":      {[]Event{send("a", 0, 1, false)}, ""},
+		"AnUnknownSendMayCome":           {[]Event{send("a", 0, 1, false), receive(1, "a", 2, 3)}, ""},
+		"PhantomWasNeverSent":            {[]Event{receive(1, "a", 2, 3)}, "1 phantom: [a]"},
+		"ReappearedAfterItsDeletion": {
+			[]Event{send("a", 0, 1, true), receive(1, "a", 2, 3), remove("a", 4, 5, true), receive(2, "a", 6, 7)},
+			"1 reappeared: [a]",
+		},
+		"AReceiveUnderWayMayStillBringIt": {
+			[]Event{send("a", 0, 1, true), receive(1, "a", 2, 3), remove("a", 4, 6, true), receive(2, "a", 5, 7)},
+			"",
+		},
+		"AnUnknownDeletionMayNotHaveHappened": {
+			[]Event{send("a", 0, 1, true), receive(1, "a", 2, 3), remove("a", 4, 5, false), receive(2, "a", 6, 7)},
+			"",
+		},
+		"ReorderedWhenTheSecondComesFirst": {
+			[]Event{send("g/1", 0, 1, true), send("g/2", 0, 1, true), receive(1, "g/2", 2, 3), remove("g/2", 4, 4, true), receive(2, "g/1", 5, 6)},
+			"1 reordered: [g/1]",
+		},
+		"NotReorderedWithinOneCall": {
+			[]Event{send("g/1", 0, 1, true), send("g/2", 0, 1, true), receive(1, "g/1", 2, 3), receive(1, "g/2", 2, 3)},
+			"",
+		},
+		"NotReorderedWhenTheFirstComesAgain": {
+			[]Event{
+				send("g/1", 0, 1, true), send("g/2", 0, 1, true),
+				receive(1, "g/1", 2, 3), remove("g/1", 4, 4, false), receive(2, "g/2", 5, 6), remove("g/2", 7, 7, true), receive(3, "g/1", 40*s, 41*s),
+			},
+			"",
+		},
+		"OverlappedWhileAnotherHoldsTheGroup": {
+			[]Event{send("g/1", 0, 1, true), send("g/2", 0, 1, true), receive(1, "g/1", 2, 3), receive(2, "g/2", 4, 5), remove("g/1", 6, 7, true)},
+			"1 overlapped: [g/2]",
+		},
+		"NotOverlappedAfterTheDeletion": {
+			[]Event{send("g/1", 0, 1, true), send("g/2", 0, 1, true), receive(1, "g/1", 2, 3), remove("g/1", 4, 6, false), receive(2, "g/2", 5, 7)},
+			"",
+		},
+		"NotOverlappedAfterTheVisibilityTimeout": {
+			[]Event{send("g/1", 0, 1, true), receive(1, "g/1", 2, 3), receive(2, "g/1", 20*s, 31*s)},
+			"",
+		},
+		"OverlappedWhenSomeOfTheMessagesAreStillHeld": {
+			[]Event{
+				send("g/1", 0, 1, true), send("g/2", 0, 1, true), send("g/3", 0, 1, true),
+				receive(1, "g/1", 2, 3), receive(1, "g/2", 2, 3), remove("g/1", 4, 5, true), receive(2, "g/3", 6, 7), remove("g/2", 8, 9, true),
+			},
+			"1 overlapped: [g/3]",
+		},
+		"OtherGroupsAreFree": {
+			[]Event{send("g/1", 0, 1, true), send("h/2", 0, 1, true), receive(1, "g/1", 2, 3), receive(2, "h/2", 4, 5)},
+			"",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := New()
+			h.Add(c.events...)
+			if got := strings.TrimSpace(h.Check().Violations()); got != c.want {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+			reversed := slices.Clone(c.events)
+			slices.Reverse(reversed)
+			if got := strings.TrimSpace(check(reversed).Violations()); got != c.want {
+				t.Errorf("recorded in another order: got %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+func TestReportCounts(t *testing.T) {
+	t.Parallel()
+	h := New()
+	h.Add(send("a", 0, 1*s, true), send("b", 0, 4*s, true), send("c", 0, 5*s, false),
+		receive(h.Call(), "a", 6*s, 7*s), receive(h.Call(), "a", 8*s, 9*s), receive(h.Call(), "b", 8*s, 9*s), remove("a", 9*s, 9*s, true))
+	const want = "sent 2, unknown 1, received 3, deleted 1, duplicated 1, lost 0, phantom 0, reappeared 0, reordered 0, overlapped 0, longest gap between sends 3s"
+	if got := h.Check().String(); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
