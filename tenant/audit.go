@@ -13,9 +13,11 @@ import (
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
 
 	"github.com/openmnq/mnq"
 	"github.com/openmnq/mnq/internal/wire"
+	"github.com/openmnq/mnq/node"
 )
 
 // The audit log is a stream of the control account to which records are only added. A
@@ -29,9 +31,8 @@ const (
 	auditAge      = 400 * 24 * time.Hour
 	auditRecords  = 1_000_000 // the oldest go first; a limit in bytes would be set aside on the disk
 
-	auditTimeout = 5 * time.Second
-	auditSpan    = 500    // sequences read at a time
-	auditScan    = 20_000 // sequences that one query looks at
+	auditSpan = 500    // sequences read at a time
+	auditScan = 20_000 // sequences that one query looks at
 
 	// maxAuditText bounds what a client decides of a record: agent, resource, reason.
 	maxAuditText = 300
@@ -64,22 +65,26 @@ type AuditRecord struct {
 
 // auditLog writes and reads the stream.
 type auditLog struct {
-	js jetstream.JetStream
+	js       jetstream.JetStream
+	patience node.Patience
 
 	mu   sync.Mutex
 	wire *wire.Wire // made by the first query
 }
 
 func openAudit(ctx context.Context, js jetstream.JetStream, replicas int) (*auditLog, error) {
-	_, err := js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
-		Name: auditStream, Description: "OpenMNQ audit log", Subjects: []string{auditSubjects + ">"},
-		Storage: jetstream.FileStorage, Replicas: replicas, MaxAge: auditAge, MaxMsgs: auditRecords, Discard: jetstream.DiscardOld,
-		DenyDelete: true, DenyPurge: true, AllowDirect: true,
+	p := node.PatienceFor(replicas)
+	_, err := node.Retry(ctx, p, func(ctx context.Context) (jetstream.Stream, error) {
+		return js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+			Name: auditStream, Description: "OpenMNQ audit log", Subjects: []string{auditSubjects + ">"},
+			Storage: jetstream.FileStorage, Replicas: replicas, MaxAge: auditAge, MaxMsgs: auditRecords, Discard: jetstream.DiscardOld,
+			DenyDelete: true, DenyPurge: true, AllowDirect: true,
+		})
 	})
 	if err != nil {
 		return nil, unavailable("tenant.Start", "open the audit log", err)
 	}
-	return &auditLog{js: js}, nil
+	return &auditLog{js: js, patience: p}, nil
 }
 
 // reader returns the wire for queries.
@@ -120,10 +125,13 @@ func (l *auditLog) write(ctx context.Context, r AuditRecord) error {
 	if project == "" {
 		project = noProject
 	}
-	// Also when the caller has gone: what it did is written down.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), auditTimeout)
-	defer cancel()
-	if _, err := l.js.Publish(ctx, auditSubjects+project, raw); err != nil {
+	// Also when the caller has gone: what it did is written down. Under an id, so that it
+	// is written once however often it has to be sent.
+	once := jetstream.WithMsgID(nuid.Next())
+	_, err = node.Retry(context.WithoutCancel(ctx), l.patience, func(ctx context.Context) (*jetstream.PubAck, error) {
+		return l.js.Publish(ctx, auditSubjects+project, raw, once)
+	})
+	if err != nil {
 		return &mnq.Error{
 			Kind: mnq.Unavailable, Op: "tenant.Audit", Resource: r.Action, Err: err,
 			Msg: "The audit log cannot be written, so nothing was done. Please try again.",

@@ -150,9 +150,6 @@ func (d *Directory) start(ctx context.Context) error {
 	if err := d.open(ctx); err != nil {
 		return err
 	}
-	if d.audit, err = openAudit(ctx, d.cfg.Node.Control(), d.cfg.Node.Replicas()); err != nil {
-		return err
-	}
 	if err := d.bootstrap(ctx); err != nil {
 		return err
 	}
@@ -184,11 +181,13 @@ func (d *Directory) start(ctx context.Context) error {
 	return nil
 }
 
-// open opens the bucket. In a cluster that may take until enough servers are there, so
-// it waits for as long as ctx allows.
+// open opens the bucket and the audit log. In a cluster that may take until enough
+// servers are there, so it waits for as long as ctx allows.
 func (d *Directory) open(ctx context.Context) (err error) {
 	for {
-		d.store, err = openStore(ctx, d.cfg.Node)
+		if d.store, err = openStore(ctx, d.cfg.Node); err == nil {
+			d.audit, err = openAudit(ctx, d.cfg.Node.Control(), d.cfg.Node.Replicas())
+		}
 		if err == nil || !d.cfg.Node.Clustered() || !node.Temporary(err) || ctx.Err() != nil {
 			return err
 		}

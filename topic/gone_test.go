@@ -12,7 +12,11 @@ import (
 // definitions counts what lies in the bucket.
 func (b *bundle) definitions() int {
 	b.t.Helper()
-	keys, err := b.processes[0].topics.defs.kv.ListKeys(context.Background())
+	kv, err := b.node.Control().KeyValue(context.Background(), bucket)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	keys, err := kv.ListKeys(context.Background())
 	if err != nil {
 		b.t.Fatal(err)
 	}
