@@ -77,7 +77,7 @@ func newEgress(cfg EgressConfig) *egress {
 		DisableCompression:     true, // an answer is never unpacked
 		MaxResponseHeaderBytes: maxAnswerHeader,
 		MaxIdleConns:           1024,
-		MaxIdleConnsPerHost:    16,
+		MaxIdleConnsPerHost:    2 * endpointSlots,
 		IdleConnTimeout:        time.Minute,
 		HTTP2:                  &http.HTTP2Config{SendPingTimeout: requestTimeout, PingTimeout: tlsTimeout},
 	}
