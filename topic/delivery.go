@@ -38,3 +38,30 @@ func (t *Topic) enqueue(ctx context.Context, sub *subscriptionRecord, m *message
 	errs := t.svc.writeAll(ctx, w, []wire.Request{t.svc.write(t.state.Load().delivery(sub.ID), m)})
 	return t.writeError(errs[0])
 }
+
+// Deliveries are stored so many at a time that a publish does not wait for long behind
+// them, and together when that is cheaper.
+const (
+	maxTogether      = 200
+	maxTogetherBytes = 1 << 20
+	minTogether      = 8
+)
+
+// writeMany is writeAll for many messages that can be repeated: those with an id.
+func (s *Service) writeMany(ctx context.Context, w *wire.Wire, reqs []wire.Request) []error {
+	errs := make([]error, 0, len(reqs))
+	for len(reqs) > 0 {
+		n, bytes := 0, 0
+		for n < len(reqs) && n < maxTogether && (n == 0 || bytes+len(reqs[n].Data) <= maxTogetherBytes) {
+			bytes += len(reqs[n].Data)
+			n++
+		}
+		if n >= minTogether && w.Together(ctx, reqs[:n]) == nil {
+			errs = append(errs, make([]error, n)...)
+		} else {
+			errs = append(errs, s.writeAll(ctx, w, reqs[:n])...)
+		}
+		reqs = reqs[n:]
+	}
+	return errs
+}

@@ -260,7 +260,7 @@ func (t *Topic) toDeliveries(ctx context.Context, w *wire.Wire, parcels ...parce
 			reqs, of = append(reqs, r), append(of, o)
 		}
 	}
-	for i, err := range t.svc.writeAll(ctx, w, reqs) {
+	for i, err := range t.svc.writeMany(ctx, w, reqs) {
 		if err != nil {
 			of[i].fail()
 		}
