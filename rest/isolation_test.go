@@ -51,6 +51,8 @@ func TestForeignResourcesDoNotExist(t *testing.T) {
 		{"GET", own + "/api-keys/ID", "", b.access, "SCWXXXXXXXXXXXXXXXXX"},
 		{"GET", own + "/namespaces/ID/quota", "", nats, unknownID},
 		{"GET", own + "/namespaces/ID/quota", "", "project-" + b.project, "project-" + unknownUUID},
+		{"GET", own + "/namespaces/ID/settings", "", aws, unknownID},
+		{"PUT", own + "/namespaces/ID/settings", "{}", aws, unknownID},
 		{"GET", own + "/namespaces/ID/queues", "", aws, unknownID},
 		{"POST", own + "/namespaces/ID/queues", `{"name":"q"}`, aws, unknownID},
 		{"DELETE", own + "/namespaces/ID/queues/q", "", aws, unknownID},
@@ -139,7 +141,7 @@ func TestReadOnlyKeysChangeNothing(t *testing.T) {
 			}
 		}
 	}
-	if tried != 6+5+2*5+5+9+5+2 {
+	if tried != 6+6+2*5+5+9+5+2 {
 		t.Errorf("%d operations write", tried)
 	}
 	b.wantProblem(b.send(b.reader, "POST", alpha+"/namespaces", bodies["/namespaces"]), 403, refused("create", "namespace"))

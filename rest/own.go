@@ -51,6 +51,7 @@ type namespaceOnWire struct {
 	ProjectID string       `json:"project_id"`
 	Activated bool         `json:"activated" doc:"true: behind SQS and SNS of v1beta1"`
 	Quota     mnq.Quota    `json:"quota"`
+	Settings  settings     `json:"settings"`
 	CreatedAt *time.Time   `json:"created_at"`
 	UpdatedAt *time.Time   `json:"updated_at"`
 }
@@ -121,6 +122,15 @@ func (a *API) registerOwn() {
 		summary: "Replace the quota of a namespace; what is left out gets its default, -1 is unlimited",
 		noun:    "namespace", action: "write", admin: true,
 	}, a.setQuota)
+	handle(a, operation{
+		id: "openmnq.GetNamespaceSettings", method: http.MethodGet, path: "/namespaces/{namespace_id}/settings",
+		summary: "Get the settings of a namespace", noun: "namespace",
+	}, a.getSettings)
+	handle(a, operation{
+		id: "openmnq.SetNamespaceSettings", method: http.MethodPut, path: "/namespaces/{namespace_id}/settings",
+		summary: "Replace the settings of a namespace; what is left out gets its default",
+		noun:    "namespace", action: "write",
+	}, a.setSettings)
 	handle(a, operation{
 		id: "iam.GetAPIKey", method: http.MethodGet, path: "/api-keys/{access_key}",
 		summary: "Get the caller's own API key", noun: "api_key",
@@ -284,7 +294,7 @@ func inUse(err error, code string) error {
 func ownNamespace(n mnq.Namespace) namespaceOnWire {
 	return namespaceOnWire{
 		ID: n.ID, Account: n.Account(), Name: n.Name, Protocol: n.Protocol, ProjectID: n.ProjectID,
-		Activated: n.Activated, Quota: n.Quota, CreatedAt: stamp(n.CreatedAt), UpdatedAt: stamp(n.UpdatedAt),
+		Activated: n.Activated, Quota: n.Quota, Settings: settingsOf(n), CreatedAt: stamp(n.CreatedAt), UpdatedAt: stamp(n.UpdatedAt),
 	}
 }
 
@@ -331,6 +341,32 @@ func (a *API) setQuota(ctx context.Context, who mnq.Identity, in *setQuotaInput)
 	}
 	n, err = a.dir.SetQuota(ctx, n.ID, in.Body)
 	return n.Quota, as(err, "namespace", in.NamespaceID)
+}
+
+// settings are what a namespace's owner chooses.
+type settings struct {
+	FIFOWithoutGroup bool `json:"fifo_without_group" required:"false" doc:"whether FIFO queues take messages without a group, as the original service does; together they form one group. Default: false"`
+}
+
+func settingsOf(n mnq.Namespace) settings { return settings{FIFOWithoutGroup: n.FIFOWithoutGroup} }
+
+func (a *API) getSettings(_ context.Context, who mnq.Identity, in *quotaInput) (settings, error) {
+	n, err := a.anyNamespace(who, in.NamespaceID)
+	return settingsOf(n), err
+}
+
+type setSettingsInput struct {
+	NamespaceID string `path:"namespace_id" maxLength:"64"`
+	Body        settings
+}
+
+func (a *API) setSettings(ctx context.Context, who mnq.Identity, in *setSettingsInput) (settings, error) {
+	n, err := a.anyNamespace(who, in.NamespaceID)
+	if err != nil {
+		return settings{}, err
+	}
+	n, err = a.dir.SetFIFOWithoutGroup(ctx, n.ID, in.Body.FIFOWithoutGroup)
+	return settingsOf(n), as(err, "namespace", in.NamespaceID)
 }
 
 func (a *API) getOwnAPIKey(_ context.Context, who mnq.Identity, in *apiKeyInput) (iamAPIKey, error) {

@@ -106,6 +106,26 @@ func TestQuotas(t *testing.T) {
 	}
 }
 
+func TestNamespaceSettings(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	id := b.namespace(mnq.ProtocolSQSSNS)
+	path := own + "/namespaces/" + id + "/settings"
+	if got := b.must(b.bound, "GET", path, ""); got.text != `{"fifo_without_group":false}` {
+		t.Errorf("default: %s", got.text)
+	}
+	if got := b.must(b.bound, "PUT", path, `{"fifo_without_group":true}`); got.text != `{"fifo_without_group":true}` {
+		t.Errorf("set: %s", got.text)
+	}
+	if got := b.must(b.bound, "GET", own+"/namespaces", ""); !strings.Contains(got.text, `"settings":{"fifo_without_group":true}`) {
+		t.Errorf("list: %s", got.text)
+	}
+	b.wantProblem(b.send(b.bound, "PUT", path, `{"fifo":true}`), 400, wrong("fifo", "constraint", "unexpected property"))
+	if got := b.must(b.bound, "PUT", path, `{}`); got.text != `{"fifo_without_group":false}` {
+		t.Errorf("back to the default: %s", got.text)
+	}
+}
+
 func TestOpenAPI(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

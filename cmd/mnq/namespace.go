@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/openmnq/mnq"
@@ -27,6 +28,7 @@ type namespaceCmd struct {
 	Ls     namespaceLsCmd     `cmd:"" help:"List namespaces."`
 	Create namespaceCreateCmd `cmd:"" help:"Create a namespace."`
 	Show   namespaceShowCmd   `cmd:"" help:"Show a namespace."`
+	Set    namespaceSetCmd    `cmd:"" help:"Change the settings of a namespace, or show them."`
 	Rm     namespaceRmCmd     `cmd:"" help:"Delete a namespace with its credentials and messages."`
 }
 
@@ -104,6 +106,43 @@ func (c *namespaceShowCmd) Run(a *app) error {
 		return err
 	}
 	return showNamespace(a, c.JSON, n)
+}
+
+// namespaceSettings are the settings of a namespace as our own API answers them.
+type namespaceSettings struct {
+	FIFOWithoutGroup bool `json:"fifo_without_group"`
+}
+
+type namespaceSetCmd struct {
+	connection
+
+	ID               string `arg:"" help:"Id of the namespace, or the account part of its queue URLs."`
+	FIFOWithoutGroup *bool  `name:"fifo-without-group" negatable:"" help:"Let FIFO queues take messages without a group, which together form one."`
+}
+
+// Run changes what is given and shows the settings.
+func (c *namespaceSetCmd) Run(a *app) error {
+	cl, err := c.client(a)
+	if err != nil {
+		return err
+	}
+	path := own("namespaces", c.ID) + "/settings"
+	var s namespaceSettings
+	if err := cl.call(a.ctx, http.MethodGet, path, nil, &s); err != nil {
+		return err
+	}
+	if c.FIFOWithoutGroup != nil {
+		s.FIFOWithoutGroup = *c.FIFOWithoutGroup
+		if err := cl.call(a.ctx, http.MethodPut, path, s, &s); err != nil {
+			return err
+		}
+	}
+	if c.JSON {
+		return printJSON(a.stdout, s)
+	}
+	t := newTable(a.stdout, "SETTING", "VALUE")
+	t.row("fifo-without-group", strconv.FormatBool(s.FIFOWithoutGroup))
+	return t.flush()
 }
 
 func (c *client) namespace(ctx context.Context, id string) (n namespace, err error) {
