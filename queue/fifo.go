@@ -39,7 +39,7 @@ func (f *fifo) rules() rules {
 	kept := f.kept.Load()
 	if kept == nil || kept.of != r {
 		s := r.Settings
-		kept = &keptRules{of: r, rules: rules{self: f.q.svc.self, delay: s.seconds(attrDelay), retention: s.seconds(attrRetention)}}
+		kept = &keptRules{of: r, rules: rules{self: f.q.svc.self, delay: s.seconds(attrDelay), retention: s.seconds(attrRetention), most: f.q.svc.maxInFlight}}
 		if p, ok := s.redrive(); ok {
 			kept.rules.receives, kept.target = uint32(p.Receives), p.Target //nolint:gosec // at most 1,000
 		} else if old := f.kept.Load(); old != nil {

@@ -27,6 +27,8 @@ type index struct {
 	parked  groupHeap // by time: those whose head is hidden
 	turn    uint64
 	count   int // messages
+	flying  int // messages in flight, as they were counted last and more since
+	counted time.Time
 	waiters list.List
 	marks   []mark
 	timer   *time.Timer
@@ -202,7 +204,7 @@ func (x *index) leave(woken chan struct{}, e *list.Element) {
 
 // pass wakes a receiver when there is something for it.
 func (x *index) pass(now time.Time) {
-	if len(x.ready.gs) > 0 && x.room(1, now) {
+	if len(x.ready.gs) > 0 && x.room(now) > 0 {
 		x.wakeOne()
 	}
 }
@@ -376,7 +378,8 @@ func (x *index) plan(n int, last uint64, t taking) []pick {
 	now := t.now
 	x.unpark(now)
 	var out []pick
-	for n > 0 && len(out) < maxPicks && len(x.ready.gs) > 0 && x.ready.gs[0].turn <= last && x.room(n, now) {
+	n = min(n, x.room(now))
+	for n > 0 && len(out) < maxPicks && len(x.ready.gs) > 0 && x.ready.gs[0].turn <= last {
 		g := x.ready.gs[0]
 		x.place(g, now) // without what has expired
 		if g.heap != &x.ready {
@@ -391,6 +394,7 @@ func (x *index) plan(n int, last uint64, t taking) []pick {
 			p.lease = x.rules.take(l, msgs, t)
 			t.nth += len(msgs)
 			n -= len(msgs)
+			x.flying += len(msgs)
 			x.turn++
 			g.turn = x.turn
 		}
@@ -491,14 +495,22 @@ func (x *index) attempted(id uint64, now time.Time) []pick {
 	return out
 }
 
-// room reports whether n more messages may be in flight. Counting costs, so it is
-// done only when it might matter.
-func (x *index) room(n int, now time.Time) bool {
-	if 10*len(x.groups)+n <= MaxInFlight {
-		return true
+// room is how many more messages may be in flight, at most as many as one receive can
+// take. Counting costs, so it is done only when it might matter, and not all the time.
+func (x *index) room(now time.Time) int {
+	most := x.rules.most
+	if most == 0 || maxBatch*(len(x.groups)+1) <= most {
+		return maxBatch
 	}
-	return x.countsLocked(now).InFlight+int64(n) <= MaxInFlight
+	if x.flying >= most || now.Sub(x.counted) >= countEvery {
+		x.flying, x.counted = int(x.countsLocked(now).InFlight), now
+	}
+	return min(most-x.flying, maxBatch)
 }
+
+// countEvery is how old the number of messages in flight may be where it does not come
+// near the limit.
+const countEvery = 250 * time.Millisecond
 
 // restore ends a pick that somebody else was faster with: the group keeps its turn.
 func (x *index) restore(p pick, current lease) {

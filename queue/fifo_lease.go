@@ -198,6 +198,7 @@ type rules struct {
 	retention time.Duration
 	receives  uint32 // after which a message is dead; 0: never
 	target    string // incarnation of the dead-letter queue, or nowhere
+	most      int    // messages that may be in flight; 0: any number
 }
 
 // leaves reports whether a message goes to another queue instead of to a receiver.

@@ -319,6 +319,54 @@ func TestFIFOGroups(t *testing.T) {
 		})
 	})
 
+	t.Run("NothingComesWhileTooManyAreInFlight", func(t *testing.T) {
+		virtual(t, func(t *testing.T, b *bundle) {
+			b.services[0].maxInFlight = 5
+			q := b.fifo(nil)
+			put(t, q, "a/1", "a/2", "a/3", "b/4", "b/5", "c/6", "c/7")
+			got := receive(t, q, Receive{Max: 3, Visibility: time.Minute})
+			wantBodies(t, got, "1", "2", "3")
+			wantBodies(t, receive(t, q, Receive{Max: 10, Visibility: time.Minute}), "4", "5") // as many as may be
+			wantBodies(t, receive(t, q, now))                                                 // and no error
+			begun := time.Now()
+			time.AfterFunc(3*time.Second, func() { remove(t, q, got[0]) })
+			wantBodies(t, receive(t, q, Receive{Max: 10, Wait: 20 * time.Second, Visibility: -1}), "6")
+			if d := time.Since(begun); d != 3*time.Second {
+				t.Errorf("after %v", d)
+			}
+			wantBodies(t, receive(t, q, now))
+		})
+	})
+
+	t.Run("TenThousandGroupsAreServedInTurn", func(t *testing.T) {
+		virtual(t, func(t *testing.T, b *bundle) {
+			q := b.fifo(nil)
+			const groups = 10_000
+			for i := 0; i < groups; i += 100 {
+				var in []Send
+				for k := i; k < i+100; k++ {
+					in = append(in, Send{Body: strconv.Itoa(k), GroupID: strconv.Itoa(k), SenderID: "me"}, Send{Body: "again" + strconv.Itoa(k), GroupID: strconv.Itoa(k), SenderID: "me"})
+				}
+				for _, r := range q.Send(t.Context(), in) {
+					if r.Err != nil {
+						t.Fatal(r.Err)
+					}
+				}
+			}
+			held := receive(t, q, Receive{Max: 1, Visibility: time.Hour})[0] // one group is stuck, and holds nobody up
+			seen := map[string]bool{held.GroupID: true}
+			for len(seen) < groups {
+				for _, m := range receive(t, q, Receive{Max: 2, Visibility: time.Hour}) {
+					if m.GroupID == held.GroupID {
+						t.Fatalf("%s came while %s is in flight", m.Body, held.Body)
+					}
+					seen[m.GroupID] = true
+				}
+			}
+			wantCounts(t, q, Counts{Visible: 1, InFlight: 2*groups - 1})
+		})
+	})
+
 	t.Run("OnlyItsOwnHandlesAreTaken", func(t *testing.T) {
 		virtual(t, func(t *testing.T, b *bundle) {
 			q := b.fifo(nil)
