@@ -158,7 +158,7 @@ func BenchmarkSend(b *testing.B) {
 	for _, together := range []bool{false, true} {
 		for _, callers := range []int{1, 4, 16, 64, 256} {
 			b.Run(fmt.Sprintf("callers=%d/group=%t", callers, together), func(b *testing.B) {
-				q := syncedQueue(b, together)
+				q := syncedQueue(b, together, false)
 				body := string(make([]byte, 1024))
 				work := make(chan struct{}, callers)
 				var all sync.WaitGroup
@@ -184,7 +184,7 @@ func BenchmarkSend(b *testing.B) {
 }
 
 // syncedQueue is a queue on a server of its own that syncs every write.
-func syncedQueue(b *testing.B, together bool) *Queue {
+func syncedQueue(b *testing.B, together, fifo bool) *Queue {
 	b.Helper()
 	n, err := node.New(node.Config{DataDir: b.TempDir(), Fsync: node.FsyncAlways})
 	if err != nil {
@@ -218,7 +218,11 @@ func syncedQueue(b *testing.B, together bool) *Queue {
 		_ = n.Stop(context.Background())
 	})
 	quota := mnq.Quota{StorageBytes: -1, MessageBytes: 1 << 20, Queues: -1}
-	q, err := s.Create(b.Context(), mnq.Namespace{ID: id, Region: "fr-par", Quota: quota}, "q", nil, nil)
+	name, attrs := "q", map[string]string{}
+	if fifo {
+		name, attrs = "q.fifo", map[string]string{"FifoQueue": "true"}
+	}
+	q, err := s.Create(b.Context(), mnq.Namespace{ID: id, Region: "fr-par", Quota: quota}, name, attrs, nil)
 	if err != nil {
 		b.Fatal(err)
 	}
