@@ -33,19 +33,22 @@ func topicClients(addr string) (*sns.Client, *sqs.Client) {
 		sqs.New(sqs.Options{BaseEndpoint: url, Region: "us-east-1", Credentials: who})
 }
 
-// subscribed makes a topic and a queue that is subscribed to it.
-func subscribed(ctx context.Context, topics *sns.Client, queues *sqs.Client, topic, queue, raw string) (arn, url string, err error) {
-	t, err := topics.CreateTopic(ctx, &sns.CreateTopicInput{Name: &topic})
+// pair is a topic and a queue that is subscribed to it; raw is its RawMessageDelivery.
+type pair struct{ topic, queue, raw string }
+
+// make makes the pair unless it is there.
+func (p pair) make(ctx context.Context, topics *sns.Client, queues *sqs.Client) (arn, url string, err error) {
+	t, err := topics.CreateTopic(ctx, &sns.CreateTopicInput{Name: &p.topic})
 	if err != nil {
 		return "", "", err
 	}
-	q, err := queues.CreateQueue(ctx, &sqs.CreateQueueInput{QueueName: &queue})
+	q, err := queues.CreateQueue(ctx, &sqs.CreateQueueInput{QueueName: &p.queue})
 	if err != nil {
 		return "", "", err
 	}
 	_, err = topics.Subscribe(ctx, &sns.SubscribeInput{
-		TopicArn: t.TopicArn, Protocol: aws.String("sqs"), Endpoint: aws.String("arn:aws:sqs:us-east-1:000000000000:" + queue),
-		Attributes: map[string]string{"RawMessageDelivery": raw},
+		TopicArn: t.TopicArn, Protocol: aws.String("sqs"), Endpoint: aws.String("arn:aws:sqs:us-east-1:000000000000:" + p.queue),
+		Attributes: map[string]string{"RawMessageDelivery": p.raw},
 	})
 	return *t.TopicArn, *q.QueueUrl, err
 }
@@ -59,7 +62,7 @@ func fanOut(s *server) error {
 		urls := make([]string, fanQueues)
 		for i := range urls {
 			var err error
-			if arn, urls[i], err = subscribed(s.ctx, topics, queues, "raw-"+raw, fmt.Sprintf("raw-%s-%d", raw, i), raw); err != nil {
+			if arn, urls[i], err = (pair{"raw-" + raw, fmt.Sprintf("raw-%s-%d", raw, i), raw}).make(s.ctx, topics, queues); err != nil {
 				return err
 			}
 		}
@@ -145,7 +148,7 @@ func idleTopicsCost(s *server) error {
 	for range 4 {
 		all.Go(func() error {
 			for i := next.Add(1); i <= idleTopics; i = next.Add(1) {
-				arn, _, err := subscribed(s.ctx, topics, queues, fmt.Sprint("t", i), "q", "true")
+				arn, _, err := pair{fmt.Sprint("t", i), "q", "true"}.make(s.ctx, topics, queues)
 				if err != nil {
 					return err
 				}

@@ -248,7 +248,7 @@ const inNamespaces = "/openmnq/v1/namespaces/{namespace_id}/"
 
 // bodies are right requests of the operations below inNamespaces that take one.
 var bodies = map[string]string{
-	"openmnq.SetQuota": `{}`, "openmnq.CreateQueue": `{"name":"q"}`, "openmnq.UpdateQueue": `{"tags":{"a":"b"}}`, "openmnq.PurgeQueue": `{}`,
+	"openmnq.SetQuota": `{}`, "openmnq.SetNamespaceSettings": `{}`, "openmnq.CreateQueue": `{"name":"q"}`, "openmnq.UpdateQueue": `{"tags":{"a":"b"}}`, "openmnq.PurgeQueue": `{}`,
 	"openmnq.SendMessages": `{"messages":[{"body":"x"}]}`, "openmnq.ReceiveMessages": `{"visibility_timeout":600}`,
 	"openmnq.DeleteMessages": `{"receipt_handles":["HANDLE"]}`, "openmnq.RedriveQueue": `{}`, "openmnq.CancelTask": `{}`,
 	"openmnq.CreateTopic": `{"name":"t"}`, "openmnq.Publish": `{"message":"x"}`, "openmnq.Subscribe": `{"protocol":"sqs","endpoint":"shared"}`,
