@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -158,8 +159,18 @@ func TestLimitsOfReceiving(t *testing.T) {
 			for len(got) < 5 {
 				got = append(got, receive(t, q, Receive{Max: 3, Visibility: time.Minute})...)
 			}
-			_, err := q.Receive(t.Context(), now)
-			wantCode(t, err, "OverLimit")
+			for range 5 { // many ask at once, and ask again
+				errs := make(chan error, 4)
+				for range cap(errs) {
+					go func() {
+						_, err := q.Receive(context.Background(), now)
+						errs <- err
+					}()
+				}
+				for range cap(errs) {
+					wantCode(t, <-errs, "OverLimit")
+				}
+			}
 			begun := time.Now()
 			wantBodies(t, receive(t, q, Receive{Max: 1, Wait: 3 * time.Second, Visibility: -1}))
 			if time.Since(begun) < 3*time.Second {

@@ -31,6 +31,7 @@ type Queue struct {
 	tally   tally
 
 	lastSend atomic.Int64 // Unix nanoseconds of this process's last send
+	lastFull atomic.Int64 // and of its last receive that was over the limit
 
 	creating chan struct{} // holds a token while this process makes the stream or waits for it
 	mine     atomic.Bool   // this process wrote the definition, so it makes the stream

@@ -248,6 +248,7 @@ type pull struct {
 	n        int // messages that may still come
 	got      []delivery
 	over     bool // no more will come
+	crowded  bool // it ended because others were first, or its time was up
 	orphaned bool
 	err      error
 	done     chan struct{} // closed with over
@@ -297,7 +298,7 @@ func (p *pull) take(m *nats.Msg, err error) bool {
 		case "100":
 			return false
 		case "404", "408":
-			p.over = true
+			p.over, p.crowded = true, status == "408"
 		default:
 			p.err, p.over = errors.New(strings.TrimSpace(status+" "+m.Header.Get("Description"))), true
 		}
@@ -343,8 +344,13 @@ func (p *pull) adopt() bool {
 }
 
 // pollTimeout bounds a short poll. Only a consumer with MaxInFlight messages out
-// leaves it without an answer.
-const pollTimeout = 2 * time.Second
+// leaves it without an answer, and then the request stands at the server for ever; so
+// for fullFor after that has been seen, requests end there after fullWait.
+const (
+	pollTimeout = 2 * time.Second
+	fullFor     = time.Minute
+	fullWait    = 100 * time.Millisecond
+)
 
 // settle is how long after a send a short poll that finds nothing looks again,
 // and how long it then waits: the server tells its consumers of a new message
@@ -369,6 +375,10 @@ func (q *Queue) poll(ctx context.Context, w *wire, n int) ([]delivery, error) {
 }
 
 func (q *Queue) pollOnce(ctx context.Context, w *wire, a ask) ([]delivery, error) {
+	full := time.Since(time.Unix(0, q.lastFull.Load())) < fullFor
+	if full {
+		a.expires = max(a.expires, fullWait)
+	}
 	p := q.startPull(w, a, nil)
 	timer := time.NewTimer(pollTimeout)
 	defer timer.Stop()
@@ -378,7 +388,10 @@ func (q *Queue) pollOnce(ctx context.Context, w *wire, a ask) ([]delivery, error
 		if got := p.abandon(); len(got) > 0 {
 			return got, nil
 		}
-		return nil, q.whyNoAnswer(ctx)
+		if err := q.overLimit(ctx, w, a.track); err != nil {
+			return nil, err
+		}
+		return nil, unavailable("queue.Receive", q.name, nats.ErrTimeout)
 	case <-q.closed:
 		p.abandon()
 		return nil, missing(q.name)
@@ -387,25 +400,31 @@ func (q *Queue) pollOnce(ctx context.Context, w *wire, a ask) ([]delivery, error
 		return nil, ctx.Err()
 	}
 	got := p.abandon()
-	if len(got) == 0 && p.err != nil {
+	switch {
+	case len(got) > 0:
+		return got, nil
+	case p.err != nil:
 		return nil, q.pullError(p.err)
+	case p.crowded && (full || a.expires == 0): // by requests that nobody can answer, perhaps
+		return nil, q.overLimit(ctx, w, a.track)
 	}
-	return got, nil
+	return nil, nil
 }
 
-// whyNoAnswer tells a full consumer from a silent server.
-func (q *Queue) whyNoAnswer(ctx context.Context) error {
-	c, err := q.Counts(ctx)
-	switch {
-	case err != nil:
-		return err
-	case c.InFlight+c.Visible >= int64(q.svc.maxInFlight):
-		return &mnq.Error{
-			Kind: mnq.QuotaExceeded, Code: "OverLimit", Op: "queue.Receive", Resource: q.name,
-			Msg: "The queue has 120000 messages in flight. Delete received messages before receiving more.",
-		}
-	default:
-		return unavailable("queue.Receive", q.name, nats.ErrTimeout)
+// overLimit returns the error of a consumer that has as many messages out as a queue
+// allows; nil when it has fewer.
+func (q *Queue) overLimit(ctx context.Context, w *wire, l track) error {
+	c, err := w.js.Consumer(ctx, q.record.Load().stream(), l.consumer())
+	if err != nil {
+		return q.streamError("queue.Receive", err)
+	}
+	if c.CachedInfo().NumAckPending < q.svc.maxInFlight {
+		return nil
+	}
+	q.lastFull.Store(time.Now().UnixNano())
+	return &mnq.Error{
+		Kind: mnq.QuotaExceeded, Code: "OverLimit", Op: "queue.Receive", Resource: q.name,
+		Msg: "The queue has 120000 messages in flight. Delete received messages before receiving more.",
 	}
 }
 
