@@ -38,13 +38,23 @@ type process struct {
 	queues *queue.Service
 	topics *Service
 
-	mu    sync.Mutex
+	mu    turn
 	nc    *nats.Conn
 	js    jetstream.JetStream
 	conns []*nats.Conn // all that were ever made
 
 	deleted atomic.Bool // the namespace is
 }
+
+// turn is a mutex with which virtual time goes on while somebody waits for it: who has
+// it may be waiting for a connection.
+type turn chan struct{}
+
+// Lock takes the turn.
+func (t turn) Lock() { t <- struct{}{} }
+
+// Unlock gives it back.
+func (t turn) Unlock() { <-t }
 
 // virtual runs f on virtual time against a fresh installation.
 func virtual(t *testing.T, f func(t *testing.T, b *bundle)) {
@@ -111,7 +121,7 @@ func (b *bundle) start() {
 // process adds a process, as another mnq on the same installation would.
 func (b *bundle) process() *process {
 	b.t.Helper()
-	p := &process{}
+	p := &process{mu: make(turn, 1)}
 	var err error
 	p.queues, err = queue.New(queue.Config{
 		Control: b.node.Control(), HandleKey: []byte(strings.Repeat("k", 32)), Connect: p.connect(b), LenientNames: true, GroupCommit: b.fsync == node.FsyncAlways,
