@@ -3,6 +3,7 @@ package topic
 import (
 	"context"
 	"encoding/json"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -81,18 +82,21 @@ func TestWhatIsGoneLeavesNothing(t *testing.T) {
 	})
 	t.Run("WhenNobodySaidThatTheNamespaceIsDeleted", func(t *testing.T) {
 		virtual(t, func(t *testing.T, b *bundle) {
-			exists, sure := true, true
+			var exists, sure atomic.Bool // the sweeper asks while the test goes on
+			exists.Store(true)
+			sure.Store(true)
 			b.change = func(c *Config) {
-				c.Exists = func(string) (bool, bool) { return exists, sure }
+				c.Exists = func(string) (bool, bool) { return exists.Load(), sure.Load() }
 			}
 			b.restart()
 			make(b)
-			sure, exists = false, false
+			sure.Store(false)
+			exists.Store(false)
 			time.Sleep(time.Hour)
 			if n := b.definitions(); n != 3 {
 				t.Fatalf("%d definitions while the directory was not sure", n)
 			}
-			sure = true
+			sure.Store(true)
 			time.Sleep(orphanAfter + 2*sweepEvery)
 			if n := b.definitions(); n != 0 {
 				t.Errorf("%d definitions are left", n)
