@@ -17,6 +17,14 @@ func (s *Service) bury(ctx context.Context, d *delivery, o outcome) (kept bool, 
 		return false, nil
 	}
 	target := d.sub.deadLetterTarget()
+	if target == "" { // as far as is known here: another process may have just set it
+		if err := s.defs.fresh(ctx); err != nil {
+			return false, err
+		}
+		if now := s.subscriptionByID(d.sub.ID); now != nil {
+			target = now.deadLetterTarget()
+		}
+	}
 	if target == "" {
 		return false, nil
 	}

@@ -187,45 +187,95 @@ type taken struct {
 
 // deliver makes one attempt at one message and settles what becomes of it.
 func (d *deliveries) deliver(t *Topic, subscriptionID string, w *wire.Wire, from *wire.Pulled) {
-	ctx := d.trying
-	p := taken{w: w, from: from}
+	p := &taken{w: w, from: from}
 	m, err := decodeMessage(from.Data)
 	if err != nil {
-		d.s.log.ErrorContext(ctx, "message cannot be read", "topic", t.name, "namespace_id", t.namespaceID, "sequence", from.Sequence, "error", err)
-		d.finish(ctx, t, p)
+		d.s.log.ErrorContext(d.trying, "message cannot be read", "topic", t.name, "namespace_id", t.namespaceID, "sequence", from.Sequence, "error", err)
+		d.finish(d.trying, t, p)
 		return
 	}
-	sub := d.subscription(t, subscriptionID)
-	ns, err := d.s.cfg.Namespace(t.namespaceID)
-	if err != nil || sub == nil || !sub.wants(m) {
-		d.finish(ctx, t, p)
-		return
-	}
-	p.delivery = &delivery{topic: t, ns: ns, sub: sub, m: m, attempt: from.Count, policy: policyOf(t, sub, m.kind)}
-	place, err := d.place(d.s.run, t, p)
-	if err != nil {
+	release := p.hold()
+	place, err := d.prepare(d.s.run, t, subscriptionID, p, m)
+	release()
+	switch {
+	case errors.Is(err, errUnwanted):
+		d.finish(d.trying, t, p)
+	case err != nil:
 		w.Leave(from) // the service stops
-		return
+	default:
+		defer place.release()
+		d.attempt(d.trying, p, place)
 	}
-	defer place.release()
-	d.attempt(ctx, p, place)
 }
 
-// place waits for a slot; before that for the turn of a confirmation request at the limit
-// for its target, or of the subscription when its rate is limited.
-func (d *deliveries) place(ctx context.Context, t *Topic, p taken) (slot, error) {
-	defer p.hold()()
-	if p.m.kind != notification {
-		if err := waitUntil(ctx, p.m.publishedAt); err != nil {
-			return slot{}, err
+// errUnwanted is the end of a message that is not for its subscription any more.
+var errUnwanted = errors.New("the subscription does not want it")
+
+// prepare waits for all that an attempt needs: certainty that the message is wanted, the
+// turn of a confirmation request at the limit for its target, the moment of a subscription
+// whose rate is limited, and a slot. Whatever fails meanwhile is tried again, because to
+// put the message off would count as an attempt. Errors: errUnwanted, and ctx's.
+func (d *deliveries) prepare(ctx context.Context, t *Topic, subscriptionID string, p *taken, m *message) (slot, error) {
+	err := d.insist(ctx, t, func() error {
+		ns, err := d.s.cfg.Namespace(t.namespaceID)
+		if err != nil {
+			return err
 		}
+		sub, err := d.wanting(ctx, t, subscriptionID, m)
+		if err == nil {
+			p.delivery = &delivery{topic: t, ns: ns, sub: sub, m: m, attempt: p.from.Count, policy: policyOf(t, sub, m.kind)}
+		}
+		return err
+	})
+	if err == nil && m.kind != notification {
+		err = waitUntil(ctx, m.publishedAt)
+	}
+	if err != nil {
+		return slot{}, err
 	}
 	if perSecond := p.policy.PerSecond(); perSecond > 0 {
-		if err := d.throttles.wait(ctx, p.sub.ID, perSecond); err != nil {
+		if err := d.insist(ctx, t, func() error { return d.throttles.wait(ctx, subscriptionID, perSecond) }); err != nil {
 			return slot{}, err
 		}
 	}
 	return d.slots.acquire(ctx, t.namespaceID, placeOf(p.sub))
+}
+
+// wanting returns the subscription that a message is for, or errUnwanted. That is not
+// said before everything is known which other processes have changed, such as that it
+// was confirmed.
+func (d *deliveries) wanting(ctx context.Context, t *Topic, subscriptionID string, m *message) (*subscriptionRecord, error) {
+	if r := d.subscription(t, subscriptionID); r != nil && r.wants(m) {
+		return r, nil
+	}
+	if err := d.s.defs.fresh(ctx); err != nil {
+		return nil, err
+	}
+	if r := d.subscription(t, subscriptionID); r != nil && r.wants(m) {
+		return r, nil
+	}
+	return nil, errUnwanted
+}
+
+// insist calls f until it succeeds or finds the message unwanted, or ctx ends. With the
+// topic every message is unwanted.
+func (d *deliveries) insist(ctx context.Context, t *Topic, f func() error) error {
+	for try := 0; ; try++ {
+		err := f()
+		switch {
+		case err == nil, errors.Is(err, errUnwanted):
+			return err
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case t.deleted():
+			return errUnwanted
+		case try == 0:
+			d.s.log.WarnContext(ctx, "delivery waits", "topic", t.name, "namespace_id", t.namespaceID, "error", err)
+		}
+		if err := waitUntil(ctx, time.Now().Add(time.Second)); err != nil {
+			return err
+		}
+	}
 }
 
 // inProgress is how often a delivery that waits tells its consumer so.
@@ -233,7 +283,7 @@ const inProgress = deliveryWait / 3
 
 // hold keeps the delivery from going to somebody else while it waits, until the
 // function that it returns is called.
-func (p taken) hold() (release func()) {
+func (p *taken) hold() (release func()) {
 	var mu sync.Mutex
 	var timer *time.Timer
 	released := false
@@ -257,7 +307,7 @@ func (p taken) hold() (release func()) {
 }
 
 // attempt makes an attempt for which there is a place.
-func (d *deliveries) attempt(ctx context.Context, p taken, place slot) {
+func (d *deliveries) attempt(ctx context.Context, p *taken, place slot) {
 	begun := time.Now()
 	o := d.s.attempt(ctx, p.delivery)
 	o.took = time.Since(begun)
@@ -292,7 +342,7 @@ func (d *deliveries) attempt(ctx context.Context, p taken, place slot) {
 }
 
 // finish removes a delivery. If that fails it comes back when deliveryWait is over.
-func (d *deliveries) finish(ctx context.Context, t *Topic, p taken) {
+func (d *deliveries) finish(ctx context.Context, t *Topic, p *taken) {
 	if err := p.w.Finish(ctx, t.state.Load().stream(), []*wire.Pulled{p.from})[0]; err != nil && ctx.Err() == nil && !t.deleted() {
 		d.s.log.WarnContext(ctx, "a delivery may be repeated", "topic", t.name, "namespace_id", t.namespaceID, "error", err)
 	}
@@ -300,7 +350,7 @@ func (d *deliveries) finish(ctx context.Context, t *Topic, p taken) {
 
 // pause has a delivery taken again later. Where the request fails that is when
 // deliveryWait is over.
-func (d *deliveries) pause(ctx context.Context, t *Topic, p taken, pause time.Duration) {
+func (d *deliveries) pause(ctx context.Context, t *Topic, p *taken, pause time.Duration) {
 	if err := p.w.Exchange(ctx, []wire.Request{p.from.Again(pause)}, wire.Timeout)[0].Done(); err != nil && ctx.Err() == nil && !t.deleted() {
 		d.s.log.WarnContext(ctx, "a delivery may be retried early", "topic", t.name, "namespace_id", t.namespaceID, "error", err)
 	}

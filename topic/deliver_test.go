@@ -3,16 +3,20 @@ package topic
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"path"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/openmnq/mnq/queue"
 )
@@ -640,4 +644,62 @@ func TestQueuesThatRefuse(t *testing.T) {
 		b.drain("small", 0)
 		b.idle(a)
 	})
+}
+
+// TestProcessThatLagsBehind takes a message for a subscription of which it does not know
+// yet that it was confirmed. It must not take it for unwanted.
+func TestProcessThatLagsBehind(t *testing.T) {
+	t.Parallel()
+	onWeb(t, func(t *testing.T, b *bundle, w *web) {
+		const host, messages = "203.0.113.1:80", 8
+		w.receive(host, answer(200))
+		behind := b.process()
+		a := b.topic("a")
+		sub := b.pending(a, "http://203.0.113.1/")
+		time.Sleep(time.Minute) // both take from it
+		asked := w.of(host, typeSubscribed)
+		behind.topics.defs.mu.Lock() // learns nothing from now on
+		if _, err := a.svc.ConfirmLink(t.Context(), linkOf(t, asked[0].body)); err != nil {
+			t.Fatal(err)
+		}
+		r := a.svc.subscriptionByID(sub.ID)
+		for i := range messages {
+			m := &message{id: uuid.New(), publishedAt: time.Now(), seq: r.From + 1 + uint64(i), body: "hello"}
+			if err := a.enqueue(t.Context(), r, m); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for len(w.of(host, typeNotification))+behind.topics.deliveries.busy(sub.ID) < messages && b.left(a) > 0 {
+			runtime.Gosched() // no time passes while the other waits for the lock
+		}
+		if behind.topics.deliveries.busy(sub.ID) == 0 {
+			t.Error("the process that lags behind has taken nothing")
+		}
+		behind.topics.defs.mu.Unlock()
+		time.Sleep(time.Minute)
+		if got := w.of(host, typeNotification); len(got) != messages {
+			t.Errorf("%d of %d messages came", len(got), messages)
+		}
+		b.idle(a)
+	})
+}
+
+// busy is how many messages of a subscription have been taken.
+func (d *deliveries) busy(subscriptionID string) int {
+	d.mu.Lock()
+	x := d.sources[subscriptionID]
+	d.mu.Unlock()
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.busy
+}
+
+// left is how many messages are in a topic's stream.
+func (b *bundle) left(a *Topic) uint64 {
+	b.t.Helper()
+	st, err := b.processes[0].js.Stream(context.Background(), a.state.Load().stream())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return st.CachedInfo().State.Msgs
 }
