@@ -44,12 +44,7 @@ func (s *Service) attempt(ctx context.Context, d *delivery) outcome {
 	case protoNATS:
 		return s.attemptSubject(ctx, d)
 	}
-	header, body, err := d.request(ctx)
-	if err != nil {
-		s.log.WarnContext(ctx, "message cannot be signed", "topic", d.topic.name, "namespace_id", d.topic.namespaceID, "error", err)
-		return outcome{class: "internal"}
-	}
-	return outcomeOf(s.egress.post(ctx, d.sub.Endpoint, header, body))
+	return outcomeOf(s.egress.post(ctx, d.sub.Endpoint, d.header, d.body))
 }
 
 // outcomeOf reads the answer of an endpoint as SNS does: 2xx is success; 5xx, 429 and no

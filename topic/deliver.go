@@ -238,7 +238,23 @@ func (d *deliveries) prepare(ctx context.Context, t *Topic, subscriptionID strin
 			return slot{}, err
 		}
 	}
-	return d.slots.acquire(ctx, t.namespaceID, placeOf(p.sub))
+	place, err := d.slots.acquire(ctx, t.namespaceID, placeOf(p.sub))
+	if err != nil || !p.sub.overHTTP() {
+		return place, err
+	}
+	if err := d.insist(ctx, t, func() (err error) { // which needs the signing key
+		p.header, p.body, err = p.request(ctx)
+		return err
+	}); err != nil {
+		place.release()
+		return slot{}, err
+	}
+	return place, nil
+}
+
+// overHTTP reports whether the subscription's messages are posted somewhere.
+func (r *subscriptionRecord) overHTTP() bool {
+	return r.Protocol == protoHTTP || r.Protocol == protoHTTPS || r.Protocol == protoLambda
 }
 
 // wanting returns the subscription that a message is for, or errUnwanted. That is not

@@ -2,6 +2,7 @@ package topic
 
 import (
 	"context"
+	"net/http"
 	"time"
 
 	"github.com/openmnq/mnq"
@@ -17,6 +18,8 @@ type delivery struct {
 	m       *message
 	attempt int // this one, from 1
 	policy  DeliveryPolicy
+	header  http.Header // what is posted, over HTTP
+	body    []byte
 }
 
 // outcome is how one attempt at a delivery ended.
