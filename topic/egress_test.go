@@ -384,7 +384,9 @@ func TestKeptConnectionThatIsClosed(t *testing.T) {
 
 func TestHTTPSVerifiesCertificates(t *testing.T) {
 	t.Parallel()
+	headers := make(chan http.Header, 10)
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		headers <- r.Header
 		w.WriteHeader(200 + r.ProtoMajor)
 	}))
 	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
@@ -397,8 +399,11 @@ func TestHTTPSVerifiesCertificates(t *testing.T) {
 	}
 	e = newEgress(EgressConfig{Loopback: true, resolver: names(map[string]func() []string{"other.test": always("127.0.0.1")})})
 	e.transport.TLSClientConfig.RootCAs = s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
-	if got := send(t, e, s.URL); got != (result{classHTTP, 202}) {
+	h := httpHeader{kind: typeNotification, id: "i", topicARN: "t", subscription: "s", raw: true}.header()
+	if got := e.post(t.Context(), s.URL, h, []byte("hello")); got != (result{classHTTP, 202}) {
 		t.Errorf("a good certificate: %+v, want HTTP/2", got)
+	} else if got := <-headers; got.Get("X-Amz-Sns-Message-Type") != typeNotification || got.Get("X-Amz-Sns-Rawdelivery") != "true" || got.Get("Idempotency-Key") != "" {
+		t.Errorf("headers over HTTP/2: %v", got)
 	}
 	if got := send(t, e, strings.Replace(s.URL, "127.0.0.1", "other.test", 1)); got != (result{class: classTLS}) {
 		t.Errorf("a wrong name: %+v", got)
