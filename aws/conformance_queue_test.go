@@ -92,6 +92,14 @@ func moveTasks(t *testing.T, _ *installation, c *client) {
 		"You must use this format to specify the SourceArn: arn:<partition>:<service>:<region>:<account-id>:<resource-id>")
 	c.refused(t, "StartMessageMoveTask", &startMessageMoveTaskInput{SourceArn: c.arn("none")}, "ResourceNotFoundException",
 		"The resource that you specified for the SourceArn parameter doesn't exist.")
+	elsewhere := strings.Replace(c.arn("dlq"), "fr-par", "nl-ams", 1) // a queue of the same name in another region is not this one
+	for action, in := range map[string]any{
+		"StartMessageMoveTask": &startMessageMoveTaskInput{SourceArn: elsewhere}, "ListMessageMoveTasks": &listMessageMoveTasksInput{SourceArn: elsewhere},
+	} {
+		c.refused(t, action, in, "ResourceNotFoundException", "The resource that you specified for the SourceArn parameter doesn't exist.")
+	}
+	c.refused(t, "StartMessageMoveTask", &startMessageMoveTaskInput{SourceArn: c.arn("dlq"), DestinationArn: strings.Replace(c.arn("s0"), "fr-par", "nl-ams", 1)},
+		"ResourceNotFoundException", "DestinationArn")
 	c.refused(t, "StartMessageMoveTask", &startMessageMoveTaskInput{SourceArn: c.arn("dlq"), DestinationArn: c.arn("none")}, "ResourceNotFoundException",
 		"The resource that you specified for the DestinationArn parameter doesn't exist.")
 	c.refused(t, "ListMessageMoveTasks", &listMessageMoveTasksInput{SourceArn: c.arn("none")}, "ResourceNotFoundException", "SourceArn")

@@ -206,6 +206,11 @@ func (a arn) String() string {
 	return "arn:" + a.partition + ":sqs:" + a.region + ":" + a.account + ":" + a.name
 }
 
+// in reports whether the queue would be one of the namespace: of its account and region.
+func (a arn) in(ns mnq.Namespace) bool {
+	return a.account == ns.Account() && (ns.Region == "" || a.region == ns.Region)
+}
+
 // named is the ARN of another queue of the same account and region.
 func (a arn) named(name string) arn {
 	a.name = name
@@ -225,7 +230,7 @@ func (s *Service) checkRedrive(ns mnq.Namespace, name string, set settings) erro
 	if err != nil {
 		return err
 	}
-	if target.account != ns.Account() || ns.Region != "" && target.region != ns.Region {
+	if !target.in(ns) {
 		return refuse("Dead-letter target owner should be same as the source.")
 	}
 	if isFIFO(target.name) != isFIFO(name) {

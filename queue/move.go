@@ -147,7 +147,7 @@ func (s *Service) moveSource(ns mnq.Namespace, source string) (*Queue, error) {
 		return nil, err
 	}
 	q, err := s.Queue(ns, a.name)
-	if a.account != ns.Account() || err != nil {
+	if !a.in(ns) || err != nil {
 		return nil, noResource("The resource that you specified for the SourceArn parameter doesn't exist.")
 	}
 	return q, nil
@@ -162,7 +162,7 @@ func (s *Service) checkDestination(ns mnq.Namespace, source *Queue, destination 
 		return invalid("InvalidParameterValue", "DestinationArn",
 			"You must use this format to specify the DestinationArn: arn:<partition>:<service>:<region>:<account-id>:<resource-id>")
 	}
-	if _, err := s.Queue(ns, a.name); a.account != ns.Account() || err != nil {
+	if _, err := s.Queue(ns, a.name); !a.in(ns) || err != nil {
 		return noResource("The resource that you specified for the DestinationArn parameter doesn't exist.")
 	}
 	switch {
