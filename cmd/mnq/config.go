@@ -1,13 +1,16 @@
 package main
 
-import "github.com/openmnq/mnq/internal/service"
+import (
+	"github.com/openmnq/mnq/internal/service"
+	"github.com/openmnq/mnq/server"
+)
 
 type configCmd struct {
 	Print configPrintCmd `cmd:"" help:"Print the settings in force and where each comes from."`
 }
 
 type configPrintCmd struct {
-	Settings `embed:"" group:"settings"`
+	server.Settings `embed:"" group:"settings"`
 
 	JSON bool `name:"json" help:"Print JSON."`
 }
@@ -15,11 +18,11 @@ type configPrintCmd struct {
 // Run prints the settings. The only secret among them is the master key: URLs that
 // hold one are refused.
 func (c *configPrintCmd) Run(a *app, settings []setting) error {
-	if err := c.validate(); err != nil {
+	if err := c.Validate(); err != nil {
 		return err
 	}
-	c.forDev(settings)
-	c.forCluster(settings)
+	forDev(&c.Settings, settings)
+	forCluster(&c.Settings, settings)
 	if a.env[envMasterKey] != "" {
 		settings = append(settings, setting{Name: "master-key", Value: "***", Origin: "env " + envMasterKey})
 	}

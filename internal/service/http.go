@@ -60,18 +60,22 @@ func UntilDraining(ctx context.Context) (context.Context, context.CancelFunc) {
 
 // HTTPConfig says where and what to serve.
 type HTTPConfig struct {
-	Address string      // host:port; port 0 takes a free one
-	TLS     *tls.Config // nil: plain HTTP
-	Before  http.Handler
-	Failed  func(error) // called once when serving ends by itself
-	Log     *slog.Logger
+	Address  string       // host:port; port 0 takes a free one
+	Listener net.Listener // in the place of Address
+	TLS      *tls.Config  // nil: plain HTTP
+	Before   http.Handler
+	Failed   func(error) // called once when serving ends by itself
+	Log      *slog.Logger
 }
 
-// NewHTTP binds the address. Before answers requests until Handle is called.
+// NewHTTP binds the address, unless it is given a listener. Before answers requests until Handle is called.
 func NewHTTP(ctx context.Context, cfg HTTPConfig) (*HTTP, error) {
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", cfg.Address)
-	if err != nil {
-		return nil, err
+	l := cfg.Listener
+	if l == nil {
+		var err error
+		if l, err = new(net.ListenConfig).Listen(ctx, "tcp", cfg.Address); err != nil {
+			return nil, err
+		}
 	}
 	h := &HTTP{listener: l, failed: cfg.Failed, done: make(chan struct{})}
 	draining, drain := context.WithCancel(context.WithoutCancel(ctx))

@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"errors"
@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/openmnq/mnq"
 )
 
 // Settings are the server's settings. Each is a flag, an environment variable
@@ -58,19 +60,21 @@ type Settings struct {
 	Ephemeral        bool   `help:"With --dev: keep the data in a temporary directory that is removed at the end."`
 }
 
-// envMasterKey has no flag, because command lines are visible to other users.
-const envMasterKey = "MNQ_MASTER_KEY"
-
 var (
 	wellFormedRegion    = regexp.MustCompile(`^[a-z][a-z0-9-]{1,31}$`)
 	wellFormedPartition = regexp.MustCompile(`^[a-z][a-z-]{1,15}$`)
 )
 
-// validate returns the first setting that is wrong, by name. What another part
+// badSetting is the error for a setting that cannot be used.
+func badSetting(name string, err error) error {
+	return &mnq.Error{Kind: mnq.Invalid, Op: "server", Field: name, Msg: err.Error()}
+}
+
+// Validate returns the first setting that is wrong, by name. What another part
 // knows better (such as whether a key file is usable) is checked there.
-func (s *Settings) validate() error {
+func (s *Settings) Validate() error {
 	bad := func(name, format string, args ...any) error {
-		return usagef("--%s: %s", name, fmt.Sprintf(format, args...))
+		return badSetting(name, fmt.Errorf(format, args...))
 	}
 	if s.DataDir == "" {
 		return bad("data-dir", "must name a directory")
@@ -129,32 +133,22 @@ func (s *Settings) validateCluster() error {
 		{"cluster-listen", s.ClusterListen}, {"cluster-routes", s.ClusterRoutes},
 	} {
 		if s.ClusterName != "" && o.value == "" {
-			return usagef("--%s: is needed with --cluster-name", o.name)
+			return badSetting(o.name, errors.New("is needed with --cluster-name"))
 		}
 		if s.ClusterName == "" && o.value != "" {
-			return usagef("--%s: needs --cluster-name", o.name)
+			return badSetting(o.name, errors.New("needs --cluster-name"))
 		}
 	}
 	if s.ClusterName == "" && s.ClusterNode != "" {
-		return usagef("--cluster-node: needs --cluster-name")
+		return badSetting("cluster-node", errors.New("needs --cluster-name"))
 	}
 	return nil
-}
-
-// forCluster fills in what a cluster implies where nothing else was said.
-func (s *Settings) forCluster(origins []setting) {
-	for i, o := range origins {
-		if s.ClusterName != "" && o.Name == "replicas" && o.Origin == "default" {
-			s.Replicas = 3
-			origins[i].Value, origins[i].Origin = "3", "cluster"
-		}
-	}
 }
 
 // validateDev keeps the development mode, whose keys everybody knows, on this
 // machine, and its flags in it.
 func (s *Settings) validateDev() error {
-	bad := func(name, text string) error { return usagef("--%s: %s", name, text) }
+	bad := func(name, text string) error { return badSetting(name, errors.New(text)) }
 	if !s.Dev {
 		for name, set := range map[string]bool{"dev-skip-signature": s.DevSkipSignature, "dev-lenient": s.DevLenient, "ephemeral": s.Ephemeral} {
 			if set {
@@ -178,16 +172,6 @@ func (s *Settings) validateDev() error {
 		return bad("dev-account-id", "must be 12 digits")
 	}
 	return nil
-}
-
-// forDev fills in what --dev implies where nothing else was said.
-func (s *Settings) forDev(origins []setting) {
-	for i, o := range origins {
-		if s.Dev && o.Name == "arn-partition" && o.Origin == "default" {
-			s.ARNPartition = "aws"
-			origins[i].Value, origins[i].Origin = "aws", "dev"
-		}
-	}
 }
 
 func checkAddress(address string) error {
@@ -234,14 +218,6 @@ func checkNATSURL(list string) error {
 		}
 	}
 	return nil
-}
-
-func (s *Settings) logger(w interface{ Write([]byte) (int, error) }) *slog.Logger {
-	opts := &slog.HandlerOptions{Level: s.LogLevel}
-	if s.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(w, opts))
-	}
-	return slog.New(slog.NewTextHandler(w, opts))
 }
 
 // publicURL is the address clients are told. A wildcard host cannot be told, so

@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 	"github.com/openmnq/mnq/topic"
 )
 
-func (s *server) startTopics(ctx context.Context) error {
+func (s *Server) startTopics(ctx context.Context) error {
 	allow, err := networks(s.cfg.EgressAllow)
 	if err != nil {
 		return err
@@ -55,7 +55,7 @@ func networks(list string) ([]netip.Prefix, error) {
 }
 
 // ownAddresses are the listeners of this process: no subscription may lead to them.
-func (s *server) ownAddresses() []netip.AddrPort {
+func (s *Server) ownAddresses() []netip.AddrPort {
 	addresses := []string{s.http.Address(), s.node.Address(), s.node.WebSocketAddress()}
 	if s.admin != nil {
 		addresses = append(addresses, s.admin.Address())

@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"context"
@@ -129,7 +129,7 @@ func (c nodeCollector) Collect(out chan<- prometheus.Metric) {
 	}
 }
 
-func (s *server) registerMetrics() error {
+func (s *Server) registerMetrics() error {
 	project := func(ns string) (string, bool) {
 		n, err := s.directory.Namespace(ns)
 		return n.ProjectID, err == nil
@@ -145,7 +145,7 @@ func (s *server) registerMetrics() error {
 
 // serveMetrics answers /metrics and /metrics/queues on the listener that tenants
 // reach: what belongs to a project only to who shows an API key that sees it.
-func (s *server) serveMetrics(w http.ResponseWriter, r *http.Request) {
+func (s *Server) serveMetrics(w http.ResponseWriter, r *http.Request) {
 	who, err := s.scraper(r)
 	switch {
 	case r.URL.Path == "/metrics/queues" && err != nil:
@@ -162,7 +162,7 @@ func (s *server) serveMetrics(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (s *server) scraper(r *http.Request) (mnq.Identity, error) {
+func (s *Server) scraper(r *http.Request) (mnq.Identity, error) {
 	token := r.Header.Get("X-Auth-Token")
 	if bearer, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
 		token = bearer
@@ -174,7 +174,7 @@ func (s *server) scraper(r *http.Request) (mnq.Identity, error) {
 }
 
 // serveQueueMetrics answers with the series of each queue that the query chooses.
-func (s *server) serveQueueMetrics(w http.ResponseWriter, r *http.Request, who mnq.Identity) {
+func (s *Server) serveQueueMetrics(w http.ResponseWriter, r *http.Request, who mnq.Identity) {
 	ctx, cancel := context.WithTimeout(r.Context(), queueMetricsTimeout)
 	defer cancel()
 	query := r.URL.Query()

@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"net/http"
@@ -13,7 +13,7 @@ import (
 // routes puts the front doors on one listener. Paths that no other front door owns
 // belong to SQS and SNS: queue URLs are /{account}/{queue}, the links in messages of
 // topics are /?Action=…, and their certificates are beside them.
-func (s *server) routes(control, planes http.Handler, metrics http.HandlerFunc) http.Handler {
+func (s *Server) routes(control, planes http.Handler, metrics http.HandlerFunc) http.Handler {
 	control = s.metrics.Observe("rest", s.log, control)
 	planes = s.metrics.Observe("sqs", s.log, planes) // which of the two, it tells itself
 	if s.cfg.AdminHTTP != "" {
@@ -38,9 +38,9 @@ func (s *server) routes(control, planes http.Handler, metrics http.HandlerFunc) 
 }
 
 // starting answers while the parts start.
-func (s *server) starting() http.Handler { return s.routes(rest.Starting(), aws.Starting(), notYet) }
+func (s *Server) starting() http.Handler { return s.routes(rest.Starting(), aws.Starting(), notYet) }
 
-func (s *server) adminStarting() http.Handler {
+func (s *Server) adminStarting() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", s.health.Live)
 	mux.HandleFunc("GET /readyz", s.health.Ready)
@@ -54,7 +54,7 @@ func notYet(w http.ResponseWriter, _ *http.Request) {
 }
 
 // adminRoutes is what moves to the operator's listener.
-func (s *server) adminRoutes() http.Handler {
+func (s *Server) adminRoutes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", s.health.Live)
 	mux.HandleFunc("GET /readyz", s.health.Ready)
