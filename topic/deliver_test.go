@@ -215,7 +215,7 @@ func TestReceiverThatRecovers(t *testing.T) {
 	onWeb(t, func(t *testing.T, b *bundle, w *web) {
 		const host = "203.0.113.1:80"
 		w.receive(host, func(rw http.ResponseWriter, _ *http.Request) {
-			if time.Since(w.begun) < 30*time.Second {
+			if w.since() < 30*time.Second {
 				rw.WriteHeader(http.StatusServiceUnavailable)
 			}
 		})

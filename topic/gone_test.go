@@ -61,8 +61,7 @@ func TestWhatIsGoneLeavesNothing(t *testing.T) {
 			make(b)
 			other := b.process()
 			for _, p := range []*process{b.processes[0], other} { // as the directory does
-				p.deleted.Store(true)
-				p.nc.Close()
+				p.lose()
 			}
 			if err := b.node.DeleteAccount(t.Context(), b.ns.ID); err != nil {
 				t.Fatal(err)

@@ -63,6 +63,13 @@ func (w *web) start() {
 	w.begun, w.got, w.dials = time.Now(), nil, map[string][]time.Duration{}
 }
 
+// since is how long ago the web was started.
+func (w *web) since() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return time.Since(w.begun)
+}
+
 func (w *web) stop() {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -82,11 +82,13 @@ func TestSilentEndpointsLeaveRoom(t *testing.T) {
 		}
 		stop()
 		synctest.Wait()
+		s.mu.Lock() // who was at an endpoint goes on below
 		for _, g := range s.endpoints {
 			if g.limit != endpointMinSlots || len(g.waiting) > 0 {
 				t.Errorf("%+v", *g)
 			}
 		}
+		s.mu.Unlock()
 		time.Sleep(requestTimeout)
 	})
 }

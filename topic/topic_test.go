@@ -5,7 +5,6 @@ import (
 	"errors"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -43,7 +42,7 @@ type process struct {
 	js    jetstream.JetStream
 	conns []*nats.Conn // all that were ever made
 
-	deleted atomic.Bool // the namespace is
+	deleted bool // the namespace is
 }
 
 // turn is a mutex with which virtual time goes on while somebody waits for it: who has
@@ -159,7 +158,7 @@ func (p *process) connect(b *bundle) func(context.Context, string) (*nats.Conn, 
 	return func(ctx context.Context, id string) (*nats.Conn, jetstream.JetStream, error) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		if p.deleted.Load() {
+		if p.deleted {
 			return nil, nil, &mnq.Error{Kind: mnq.NotFound}
 		}
 		if p.nc == nil || p.nc.IsClosed() {
@@ -183,6 +182,18 @@ func (p *process) kill(t testing.TB) {
 	}
 	p.mu.Unlock()
 	p.end(t)
+}
+
+// lose tells the process that its namespace is gone. No connection is left or made
+// later: one that the server turns away while it comes back holds its lock for a moment
+// of virtual time, which does not pass while Close waits for that lock.
+func (p *process) lose() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.deleted = true
+	for _, c := range p.conns {
+		c.Close()
+	}
 }
 
 func (p *process) end(t testing.TB) {
