@@ -301,6 +301,15 @@ func (n *Node) External() bool { return n.cfg.External != nil }
 // Clustered reports whether the embedded server is one of several.
 func (n *Node) Clustered() bool { return n.cfg.Cluster != nil }
 
+// InProcess connects a NATS client to the embedded server without a socket; nil with an
+// external cluster.
+func (n *Node) InProcess() nats.Option {
+	if n.srv == nil {
+		return nil
+	}
+	return nats.InProcessServer(n.srv)
+}
+
 // Control is the control account's JetStream, where the installation keeps its
 // directory.
 func (n *Node) Control() jetstream.JetStream { return n.cjs }

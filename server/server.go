@@ -298,6 +298,18 @@ func (s *Server) Stop(ctx context.Context) error {
 	return s.group.StopAll(stop)
 }
 
+// Node is the server's part that runs NATS.
+func (s *Server) Node() *node.Node { return s.node }
+
+// Directory is the server's part that knows tenants.
+func (s *Server) Directory() *tenant.Directory { return s.directory }
+
+// URL is what clients are told to use for HTTP.
+func (s *Server) URL() string { return s.publicHTTP() }
+
+// NATSURL is what clients are told to use for NATS.
+func (s *Server) NATSURL() string { return s.publicNATS() }
+
 // announce prints one line per address, for people and for scripts.
 func (s *Server) announce(w io.Writer) error {
 	ready := time.Since(s.begun).Round(time.Millisecond)
