@@ -98,6 +98,7 @@ func (l *ledger) start(ctx context.Context) error {
 	for subject, f := range map[string]nats.MsgHandler{
 		flightSubject + everybody: l.told, flightSubject + l.me.String(): l.alive,
 		firstSubject + l.me.String(): l.asked, knownSubject + l.me.String(): l.askedKnown,
+		countSubject + "*": l.askedCount,
 	} {
 		sub, err := l.svc.cfg.Control.Conn().Subscribe(subject, f)
 		if err != nil {
