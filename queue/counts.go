@@ -11,6 +11,7 @@ import (
 // the queue meanwhile.
 type Counts struct {
 	Visible, InFlight, Delayed int64
+	Groups                     int64 // message groups with messages in flight; FIFO queues only
 	// Oldest is when the oldest message still here came into the queue, or for a
 	// delayed one became due; zero when the queue is empty.
 	Oldest time.Time

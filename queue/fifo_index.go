@@ -599,6 +599,7 @@ func (x *index) countsLocked(now time.Time) Counts {
 			}
 		}
 		c.InFlight += int64(hidden)
+		c.Groups += int64(min(hidden, 1))
 		c.Delayed += int64(delayed)
 		c.Visible += int64(len(live) - hidden - delayed)
 	}

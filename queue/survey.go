@@ -184,7 +184,12 @@ func (s *Service) surveyStandard(ctx context.Context, w *wire, part []surveyed, 
 type glanced struct {
 	messages int64
 	oldest   time.Time
-	until    []time.Time // of those that were in flight
+	hidden   []hiddenMessage
+}
+
+type hiddenMessage struct {
+	until time.Time
+	lease uint64 // of its group
 }
 
 // glance counts the messages of a FIFO queue whose stream is in that state.
@@ -209,11 +214,14 @@ func (f *fifo) glance(ctx context.Context, w *wire, st jetstream.StreamState) (C
 	}
 	now := time.Now()
 	c := Counts{Visible: seen.messages, Oldest: seen.oldest}
-	for _, until := range seen.until {
-		if until.After(now) {
+	groups := map[uint64]bool{}
+	for _, h := range seen.hidden {
+		if h.until.After(now) {
 			c.InFlight++
+			groups[h.lease] = true
 		}
 	}
+	c.Groups = int64(len(groups))
 	if delay := f.rules().delay; delay > 0 {
 		if c.Delayed, _, err = f.stored(ctx, w, readFrom{time: now.Add(-delay)}); err != nil {
 			return Counts{}, err
@@ -271,7 +279,7 @@ func (f *fifo) look(ctx context.Context, w *wire) (seen glanced, err error) {
 	if seen.messages, seen.oldest, err = f.stored(ctx, w, from); err != nil || seen.messages == 0 {
 		return seen, err
 	}
-	seen.until, err = f.hidden(ctx, w)
+	seen.hidden, err = f.hidden(ctx, w)
 	return seen, err
 }
 
@@ -286,7 +294,7 @@ func (f *fifo) stored(ctx context.Context, w *wire, from readFrom) (n int64, fir
 }
 
 // hidden reads from the leases until when messages are hidden that exist.
-func (f *fifo) hidden(ctx context.Context, w *wire) (until []time.Time, err error) {
+func (f *fifo) hidden(ctx context.Context, w *wire) (all []hiddenMessage, err error) {
 	now := time.Now()
 	var reqs []request
 	for seq, read := uint64(1), 0; read < surveyLeases; {
@@ -301,7 +309,7 @@ func (f *fifo) hidden(ctx context.Context, w *wire) (until []time.Time, err erro
 			}
 			for _, c := range le.claims {
 				if end := c.over(f.q.svc.self); end.After(now) {
-					until = append(until, end)
+					all = append(all, hiddenMessage{end, rec.seq})
 					reqs = append(reqs, f.q.getRequest(`{"seq":`+strconv.FormatUint(c.seq, 10)+`}`))
 				}
 			}
@@ -311,13 +319,13 @@ func (f *fifo) hidden(ctx context.Context, w *wire) (until []time.Time, err erro
 		}
 		seq = recs[len(recs)-1].seq + 1
 	}
-	here := until[:0:0]
+	here := all[:0:0]
 	for i, a := range w.exchange(ctx, reqs[:min(len(reqs), surveyClaims)], answerTimeout) {
 		if rec, err := f.q.got("queue.Survey", a); err != nil || rec != nil {
-			here = append(here, until[i])
+			here = append(here, all[i])
 		}
 	}
-	return append(here, until[min(len(until), surveyClaims):]...), nil
+	return append(here, all[min(len(all), surveyClaims):]...), nil
 }
 
 // readSome reads records of some subjects in order, and how many more there are.

@@ -73,13 +73,13 @@ func TestSurvey(t *testing.T) {
 			remove(t, b.queue(1, "q.fifo"), got[0])
 			time.Sleep(2 * time.Second)
 			// The process that has no index asks the one that has.
-			wantSurvey(t, b, map[string]Counts{"q.fifo": {InFlight: 3}})
+			wantSurvey(t, b, map[string]Counts{"q.fifo": {InFlight: 3, Groups: 3}})
 			if n := b.indexes(); n != 1 {
 				t.Fatalf("%d indexes", n)
 			}
 			for range 12 {
 				time.Sleep(time.Minute)
-				wantSurvey(t, b, map[string]Counts{"q.fifo": {InFlight: 3}})
+				wantSurvey(t, b, map[string]Counts{"q.fifo": {InFlight: 3, Groups: 3}})
 			}
 			if n := b.indexes(); n != 0 {
 				t.Fatalf("%d indexes after nobody but surveys has used one", n)
@@ -100,12 +100,12 @@ func TestSurvey(t *testing.T) {
 			time.Sleep(dedupWindow)
 			put(t, b.queue(0, "q.fifo"), "d/5", "d/6")
 			time.Sleep(30 * time.Second)
-			wantSurvey(t, b, map[string]Counts{"q.fifo": {Visible: 2, InFlight: 1, Delayed: 2}})
+			wantSurvey(t, b, map[string]Counts{"q.fifo": {Visible: 2, InFlight: 1, Delayed: 2, Groups: 1}})
 			if n := b.indexes(); n != 0 {
 				t.Fatalf("%d indexes", n)
 			}
 			c, err := b.queue(0, "q.fifo").Counts(context.Background())
-			if c.Oldest = (time.Time{}); err != nil || c != (Counts{Visible: 2, InFlight: 1, Delayed: 2}) {
+			if c.Oldest = (time.Time{}); err != nil || c != (Counts{Visible: 2, InFlight: 1, Delayed: 2, Groups: 1}) {
 				t.Errorf("the index says %+v, %v", c, err)
 			}
 			if err := b.queue(0, "q.fifo").Purge(t.Context()); err != nil {

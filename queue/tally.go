@@ -1,6 +1,9 @@
 package queue
 
-import "sync/atomic"
+import (
+	"slices"
+	"sync/atomic"
+)
 
 // Totals are numbers of messages, counted by this process since it started.
 type Totals struct {
@@ -11,27 +14,42 @@ type Totals struct {
 	Deleted       uint64 // by receipt handle
 	DeadLettered  uint64 // moved to a dead-letter queue
 	Redriven      uint64 // moved by a task
+
+	Sizes [len(SizeBounds) + 1]uint64 // of Sent: those not above each of SizeBounds, and not above the bound before it; the last: above all
 }
+
+// SizeBounds are bounds of messages' sizes, in bytes.
+var SizeBounds = [...]int{256, 1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20}
 
 // Add returns the sum.
 func (t Totals) Add(o Totals) Totals {
-	return Totals{
+	out := Totals{
 		Sent: t.Sent + o.Sent, SentBytes: t.SentBytes + o.SentBytes, Received: t.Received + o.Received,
 		EmptyReceives: t.EmptyReceives + o.EmptyReceives, Deleted: t.Deleted + o.Deleted,
 		DeadLettered: t.DeadLettered + o.DeadLettered, Redriven: t.Redriven + o.Redriven,
 	}
+	for i := range out.Sizes {
+		out.Sizes[i] = t.Sizes[i] + o.Sizes[i]
+	}
+	return out
 }
 
 // tally counts; the zero value is ready to use.
 type tally struct {
 	sent, sentBytes, received, empty, deleted, dead, redriven atomic.Uint64
+
+	sizes [len(SizeBounds) + 1]atomic.Uint64
 }
 
 func (t *tally) totals() Totals {
-	return Totals{
+	out := Totals{
 		Sent: t.sent.Load(), SentBytes: t.sentBytes.Load(), Received: t.received.Load(), EmptyReceives: t.empty.Load(),
 		Deleted: t.deleted.Load(), DeadLettered: t.dead.Load(), Redriven: t.redriven.Load(),
 	}
+	for i := range out.Sizes {
+		out.Sizes[i] = t.sizes[i].Load()
+	}
+	return out
 }
 
 // count counts for the queue and for its namespace, which outlives it.
@@ -47,7 +65,10 @@ func (q *Queue) countSent(msgs []Send, results []SendResult) {
 	for i := range results {
 		if results[i].Err == nil {
 			n++
-			bytes += msgs[i].size()
+			size := msgs[i].size()
+			bytes += size
+			at, _ := slices.BinarySearch(SizeBounds[:], size)
+			q.space.tally.sizes[at].Add(1)
 		}
 	}
 	q.count(func(t *tally) *atomic.Uint64 { return &t.sent }, n)

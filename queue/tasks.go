@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -134,6 +135,22 @@ func (t *tasks) cancelled(k, id string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return slices.ContainsFunc(t.known[k].moves, func(m Move) bool { return m.ID == id && m.Status == MoveCancelling })
+}
+
+// TaskKey says which tasks a number is about.
+type TaskKey struct{ Kind, State string }
+
+// TaskStates counts the tasks of all namespaces that are kept: every process tells the same.
+func (s *Service) TaskStates() map[TaskKey]int {
+	s.tasks.mu.Lock()
+	defer s.tasks.mu.Unlock()
+	out := map[TaskKey]int{}
+	for _, l := range s.tasks.known {
+		for _, m := range l.moves {
+			out[TaskKey{"redrive", strings.ToLower(string(m.Status))}]++
+		}
+	}
+	return out
 }
 
 // active counts the active tasks of a namespace.

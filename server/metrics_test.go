@@ -42,7 +42,8 @@ func TestCountersDoNotFall(t *testing.T) {
 	t.Parallel()
 	totals := map[string]queue.Totals{"a": {Sent: 3}, "b": {Sent: 4}}
 	gone := false
-	c := newProjectCollector(func() map[string]queue.Totals { return totals }, func(ns string) (string, bool) { return "p", !gone || ns != "a" })
+	c := newProjectCollector(queueCounters, func() map[string]queue.Totals { return totals }, queue.Totals.Add,
+		func(ns string) (string, bool) { return "p", !gone || ns != "a" }, nil)
 	if got := collected(t, c)["mnq_queue_messages_sent_total"]; got != 7 {
 		t.Errorf("%v sent", got)
 	}

@@ -60,6 +60,7 @@ func (s *Server) adminRoutes() http.Handler {
 	mux.HandleFunc("GET /readyz", s.health.Ready)
 	mux.HandleFunc("GET /metrics", s.metrics.ServePrivate)
 	mux.HandleFunc("GET /metrics/queues", func(w http.ResponseWriter, r *http.Request) { s.serveQueueMetrics(w, r, mnq.Identity{}) })
+	mux.HandleFunc("GET /metrics/topics", func(w http.ResponseWriter, r *http.Request) { s.serveTopicMetrics(w, r, mnq.Identity{}) })
 	service.Profiles(mux)
 	return mux
 }

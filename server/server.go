@@ -17,6 +17,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/openmnq/mnq"
 	"github.com/openmnq/mnq/aws"
 	"github.com/openmnq/mnq/internal/service"
@@ -55,14 +57,19 @@ type Server struct {
 	directory *tenant.Directory
 	queues    *queue.Service
 	topics    *topic.Service
-	failed    chan error // a part that ended by itself
+
+	certificate *service.Certificate // nil without TLS
+	delivered   *prometheus.HistogramVec
+	counted     counts
+
+	failed chan error // a part that ended by itself
 }
 
 // New takes the addresses and the data directory. The settings must be valid.
 func New(ctx context.Context, cfg Config) (*Server, error) {
 	s := &Server{
 		cfg: cfg, log: cfg.Log, begun: time.Now(),
-		metrics: service.NewMetrics(service.ReadBuild()), failed: make(chan error, 2),
+		metrics: service.NewMetrics(service.ReadBuild()), delivered: deliveryDurations(), failed: make(chan error, 2),
 	}
 	var tlsConfig *tls.Config
 	if cfg.TLSCert != "" {
@@ -70,7 +77,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 		if err != nil {
 			return nil, badSetting("tls-cert", err)
 		}
-		tlsConfig = cert.Config()
+		tlsConfig, s.certificate = cert.Config(), cert
 	}
 	var err error
 	if s.http, err = s.listen(ctx, "http", cfg.HTTP, tlsConfig, s.starting()); err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/openmnq/mnq"
 	"github.com/openmnq/mnq/topic"
@@ -21,6 +22,9 @@ func (s *Server) startTopics(ctx context.Context) error {
 		PublicURL: func() string { return strings.TrimRight(s.publicHTTP(), "/") }, Accepts: s.node.Accepts, Exists: s.exists,
 		Egress:      topic.EgressConfig{Allow: allow, Loopback: s.cfg.Dev, Own: s.ownAddresses},
 		Undelivered: s.cfg.Dev, Log: s.log,
+		Took: func(protocol string, took time.Duration) {
+			s.delivered.WithLabelValues(protocol).Observe(took.Seconds())
+		},
 	})
 	if err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -67,6 +68,7 @@ type AuditRecord struct {
 type auditLog struct {
 	js       jetstream.JetStream
 	patience node.Patience
+	written  atomic.Uint64 // records
 
 	mu   sync.Mutex
 	wire *wire.Wire // made by the first query
@@ -137,6 +139,7 @@ func (l *auditLog) write(ctx context.Context, r AuditRecord) error {
 			Msg: "The audit log cannot be written, so nothing was done. Please try again.",
 		}
 	}
+	l.written.Add(1)
 	return nil
 }
 
@@ -147,6 +150,9 @@ func bounded(s string) string {
 	}
 	return strings.ToValidUTF8(s, "?")
 }
+
+// AuditWritten is how many records this process has written.
+func (d *Directory) AuditWritten() uint64 { return d.audit.written.Load() }
 
 // Audit runs f, an operation that changes something, between two records. When the
 // first cannot be written, f is not run and the error is Unavailable. That the second

@@ -333,12 +333,12 @@ func (d *deliveries) attempt(ctx context.Context, p *taken, place slot) {
 	}
 	place.learn(o.answered())
 	if o.delivered {
-		d.s.logAttempt(p.delivery, o, outcomeDelivered)
+		d.s.noteAttempt(p.delivery, o, ResultOK)
 		d.finish(ctx, p.topic, p)
 		return
 	}
 	if pause, more := p.policy.Delay(p.delivery.attempt); more && !o.final {
-		d.s.logAttempt(p.delivery, o, outcomeRetry)
+		d.s.noteAttempt(p.delivery, o, ResultRetry)
 		d.pause(ctx, p.topic, p, pause)
 		return
 	}
@@ -346,13 +346,13 @@ func (d *deliveries) attempt(ctx context.Context, p *taken, place slot) {
 	switch {
 	case err != nil: // attempted again meanwhile, which may well succeed
 		d.s.log.WarnContext(ctx, "dead letter not stored yet", "topic", p.topic.name, "namespace_id", p.topic.namespaceID, "subscription", p.sub.ID, "error", err)
-		d.s.logAttempt(p.delivery, o, outcomeRetry)
+		d.s.noteAttempt(p.delivery, o, ResultRetry)
 		d.pause(ctx, p.topic, p, buryAgain)
 		return
 	case kept:
-		d.s.logAttempt(p.delivery, o, outcomeDeadLetter)
+		d.s.noteAttempt(p.delivery, o, ResultDeadLettered)
 	default:
-		d.s.logAttempt(p.delivery, o, outcomeDropped)
+		d.s.noteAttempt(p.delivery, o, ResultFailed)
 	}
 	d.finish(ctx, p.topic, p)
 }

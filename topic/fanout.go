@@ -127,7 +127,8 @@ func (t *Topic) handOver(ctx context.Context, w *wire.Wire, batch []*outgoing, t
 		if sub.State != stateConfirmed {
 			continue
 		}
-		mine := matching(sub, batch)
+		mine, filtered := matching(sub, batch)
+		t.countDeliveries(sub.Protocol, ResultFiltered, filtered, 0)
 		switch {
 		case len(mine) == 0:
 		case sub.Protocol == protoSQS:
@@ -141,18 +142,22 @@ func (t *Topic) handOver(ctx context.Context, w *wire.Wire, batch []*outgoing, t
 	return nil
 }
 
-// matching returns those of the batch that are for the subscription.
-func matching(sub *subscriptionRecord, batch []*outgoing) []*outgoing {
+// matching returns those of the batch that are for the subscription, and how many its
+// filter policy does not want.
+func matching(sub *subscriptionRecord, batch []*outgoing) (mine []*outgoing, filtered int) {
 	if sub.filter == nil && sub.From < batch[0].m.seq {
-		return batch
+		return batch, 0
 	}
-	var mine []*outgoing
 	for _, o := range batch {
-		if o.m.seq > sub.From && o.matches(sub) {
+		switch {
+		case o.m.seq <= sub.From:
+		case o.matches(sub):
 			mine = append(mine, o)
+		default:
+			filtered++
 		}
 	}
-	return mine
+	return mine, filtered
 }
 
 // parcel is what goes to one subscription.
@@ -200,6 +205,7 @@ func (t *Topic) storeInQueue(ctx context.Context, ns mnq.Namespace, p parcel) (l
 			failed = failed || mnq.KindOf(err) != mnq.Invalid
 		}
 	}
+	t.countDeliveries(protoSQS, ResultOK, len(p.out)-len(left), time.Since(begun))
 	if failed {
 		d.failed(p.sub, time.Now())
 	} else {

@@ -65,14 +65,20 @@ func newAttemptLog(s *Service) *attemptLog {
 	return &attemptLog{s: s, pending: make(chan attemptEntry, attemptsWaiting), all: rate.NewLimiter(200, 400), each: map[string]*rate.Limiter{}}
 }
 
-// logAttempt notes an attempt for [Service.Attempts]. It does not block.
-func (s *Service) logAttempt(d *delivery, o outcome, what string) {
+// outcomes are what [Attempt.Outcome] calls the results.
+var outcomes = map[Result]string{
+	ResultOK: outcomeDelivered, ResultRetry: outcomeRetry, ResultDeadLettered: outcomeDeadLetter, ResultFailed: outcomeDropped,
+}
+
+// noteAttempt counts an attempt and notes it for [Service.Attempts]. It does not block.
+func (s *Service) noteAttempt(d *delivery, o outcome, r Result) {
+	d.countAttempt(o, r)
 	if !s.attempts.allows(d.sub.ID, time.Now()) {
 		return
 	}
 	a := Attempt{
 		Time: time.Now().UTC(), MessageID: d.m.id.String(), Kind: d.m.kind.String(), Number: d.attempt,
-		Status: o.status, Duration: o.took, Outcome: what,
+		Status: o.status, Duration: o.took, Outcome: outcomes[r],
 	}
 	if !o.delivered {
 		a.Error = o.class

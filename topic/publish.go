@@ -58,6 +58,7 @@ func (t *Topic) Publish(ctx context.Context, ns mnq.Namespace, msgs []Publicatio
 		}
 		return out
 	}
+	defer t.countPublished(msgs, out)
 	if t.FIFO() {
 		t.publishOrdered(ctx, ns, w, msgs, out)
 		return out

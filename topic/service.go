@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -49,7 +50,10 @@ type Config struct {
 	// Undelivered lets sms and email subscriptions be made. They are listed and never
 	// delivered to.
 	Undelivered bool
-	Log         *slog.Logger
+	// Took is told how long each attempt at a delivery took, by protocol; it must not
+	// block. nil: nobody is.
+	Took func(protocol string, took time.Duration)
+	Log  *slog.Logger
 }
 
 // Service keeps all topics of all namespaces. It is safe for concurrent use, and any
@@ -94,6 +98,7 @@ type Service struct {
 type space struct {
 	id     string
 	topics map[string]*Topic // by name, guarded by Service.mu
+	tally  tally
 }
 
 // New checks the configuration.
@@ -244,7 +249,7 @@ func (s *Service) applyTopic(key string, r *record, revision uint64) {
 		if old != nil {
 			s.goneLocked(old)
 		}
-		sp.topics[name] = &Topic{svc: s, namespaceID: ns, name: name, id: r.ID, closed: make(chan struct{}), creating: make(chan struct{}, 1)}
+		sp.topics[name] = &Topic{svc: s, namespaceID: ns, name: name, id: r.ID, all: &sp.tally, closed: make(chan struct{}), creating: make(chan struct{}, 1)}
 	}
 	topic := sp.topics[name]
 	topic.state.Store(&state{record: r, revision: revision})

@@ -27,6 +27,8 @@ type Topic struct {
 	closed      chan struct{} // closed when the topic is gone
 	creating    chan struct{} // holds a token while this process makes the stream or waits for it
 	mine        atomic.Bool   // this process wrote the definition, so it makes the stream
+	tally       tally
+	all         *tally // of the namespace
 }
 
 // state is a topic's definition and its revision. Whoever reads one must not change it.

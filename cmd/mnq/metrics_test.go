@@ -69,10 +69,16 @@ func TestMetrics(t *testing.T) {
 	mnq("namespace", "create", "n", "--protocol", "sqs_sns")
 	mnq("queue", "create", "q")
 	mnq("queue", "create", "other")
+	mnq("queue", "create", "q.fifo")
 	mnq("queue", "send", "q", "one")
 	mnq("queue", "send", "q", "two")
 	mnq("queue", "receive", "q", "--wait", "5", "--ack")
 	mnq("queue", "receive", "other")
+	mnq("topic", "create", "news")
+	mnq("topic", "subscribe", "news", "other")
+	mnq("topic", "subscribe", "news", "q", "--filter", `{"k":["v"]}`)
+	mnq("topic", "publish", "news", "three")
+	mnq("queue", "receive", "other", "--wait", "10", "--ack")
 	mnq("queue", "purge", "other", "--yes")
 	if code := run(t.Context(), []string{"queue", "purge", "other", "--yes"}, e, streams{strings.NewReader(""), io.Discard, io.Discard}); code != exitFailed {
 		t.Errorf("purged twice within a minute: exit code %d", code)
@@ -94,10 +100,16 @@ func TestMetrics(t *testing.T) {
 	_, text := scrape(t, base+"/metrics", secret)
 	of := `\{project="` + project + `"\} `
 	for _, want := range []string{
-		`mnq_queue_messages_sent_total` + of + `2`, `mnq_queue_sent_bytes_total` + of + `6`, `mnq_queue_messages_received_total` + of + `1`,
-		`mnq_queue_receives_empty_total` + of + `1`, `mnq_queue_messages_deleted_total` + of + `1`, `mnq_queue_dead_lettered_total` + of + `0`,
+		`mnq_queue_messages_sent_total` + of + `3`, `mnq_queue_messages_received_total` + of + `2`,
+		`mnq_queue_receives_empty_total` + of + `1`, `mnq_queue_messages_deleted_total` + of + `2`, `mnq_queue_dead_lettered_total` + of + `0`,
 		`mnq_queue_redriven_total` + of + `0`, `mnq_auth_failures_total\{front="rest",reason="invalid_argument"\} 1`,
 		`mnq_throttled_total\{front="rest",limit="too_many_requests"\} 1`, `mnq_jetstream_streams [1-9][0-9]*`, `mnq_jetstream_storage_limit_bytes [1-9].*`, `mnq_nats_connections [0-9]+`, `mnq_nats_slow_consumers_total 0`,
+		`mnq_queue_message_bytes_count` + of + `3`, `mnq_queue_messages\{project="` + project + `",state="visible"\} 1`, `mnq_queues` + of + `3`, `mnq_topics` + of + `1`,
+		`mnq_topic_subscriptions\{project="` + project + `",protocol="sqs"\} 2`, `mnq_quota_used_ratio\{limit="queues",project="` + project + `"\} 0.06`,
+		`mnq_quota_used_ratio\{limit="storage",project="` + project + `"\} [0-9.e-]+`, `mnq_topic_messages_published_total` + of + `1`,
+		`mnq_topic_deliveries_total\{project="` + project + `",protocol="sqs",result="ok"\} 1`,
+		`mnq_topic_deliveries_total\{project="` + project + `",protocol="sqs",result="filtered"\} 1`, `mnq_topic_delivery_duration_seconds_count\{protocol="sqs"\} 1`,
+		`mnq_raft_leader 1`, `mnq_raft_peers_lagging 0`, `mnq_ready 1`, `mnq_tasks\{kind="redrive",state="running"\} 0`, `mnq_audit_records_total [1-9][0-9]*`,
 	} {
 		wantMetric(t, text, want)
 	}
@@ -114,8 +126,14 @@ func TestMetrics(t *testing.T) {
 	if _, none := scrape(t, base+"/metrics/queues?project=11111111-2222-4333-8444-555555555555", secret); none != "" {
 		t.Errorf("of another project: %s", none)
 	}
-	wantShipped(t, text+queues)
-	for name, text := range map[string]string{"/metrics": text, "/metrics/queues": queues} {
+	if status, _ := scrape(t, base+"/metrics/topics", ""); status != http.StatusUnauthorized {
+		t.Errorf("topics for everybody: %d", status)
+	}
+	_, queues = scrape(t, base+"/metrics/queues?project="+project, secret)
+	_, topics := scrape(t, base+"/metrics/topics?project="+project+"&name=news", secret)
+	wantMetric(t, topics, `mnq_per_topic_deliveries_total\{.*protocol="sqs",result="filtered",topic="news"\} 1`)
+	wantShipped(t, text+queues+topics)
+	for name, text := range map[string]string{"/metrics": text, "/metrics/queues": queues, "/metrics/topics": topics} {
 		problems, err := promlint.New(strings.NewReader(text)).Lint()
 		if err != nil {
 			t.Fatal(err)
@@ -137,8 +155,9 @@ func wantShipped(t *testing.T, exposition string) {
 			known[m[1]+"_bucket"] = true
 		}
 	}
+	known["mnq_tls_certificate_expiry_timestamp_seconds"] = true // only with --tls-cert
 	used := map[string]bool{}
-	for _, file := range []string{"grafana/fleet.json", "grafana/queue.json", "prometheus/alerts.yaml"} {
+	for _, file := range []string{"grafana/fleet.json", "grafana/queue.json", "grafana/topic.json", "prometheus/alerts.yaml"} {
 		raw, err := os.ReadFile(filepath.Join("..", "..", "deploy", file))
 		if err != nil {
 			t.Fatal(err)

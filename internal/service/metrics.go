@@ -20,6 +20,7 @@ type Metrics struct {
 	duration *prometheus.HistogramVec
 	refused  *prometheus.CounterVec
 	throttle *prometheus.CounterVec
+	waited   prometheus.Histogram
 	handler  http.Handler
 	private  *prometheus.Registry // what not everybody may see
 	all      http.Handler
@@ -49,13 +50,19 @@ func NewMetrics(b Build) *Metrics {
 		Name: "mnq_throttled_total",
 		Help: "Requests refused because a limit was reached for now, by front door and code.",
 	}, []string{"front", "limit"})
+	m.waited = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name:                        "mnq_receive_wait_seconds",
+		Help:                        "Time that long polls and streams of events waited.",
+		Buckets:                     []float64{.01, .1, 1, 5, 10, 20},
+		NativeHistogramBucketFactor: 1.1,
+	})
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name:        "mnq_build_info",
 		Help:        "Always 1; the labels say which build runs.",
 		ConstLabels: prometheus.Labels{"version": b.Version, "commit": b.Commit, "go_version": b.Go},
 	})
 	info.Set(1)
-	m.registry.MustRegister(m.requests, m.duration, m.refused, m.throttle, info,
+	m.registry.MustRegister(m.requests, m.duration, m.refused, m.throttle, m.waited, info,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.handler = handlerFor(m.registry)
 	m.all = handlerFor(prometheus.Gatherers{m.registry, m.private})
@@ -143,6 +150,9 @@ func (m *Metrics) Observe(front string, log *slog.Logger, next http.Handler) htt
 		took := time.Since(begin)
 		m.requests.WithLabelValues(info.Front, info.Operation, info.Code).Inc()
 		m.duration.WithLabelValues(info.Front, info.Operation).Observe(max(took-info.Waited, 0).Seconds())
+		if info.Waited > 0 {
+			m.waited.Observe(info.Waited.Seconds())
+		}
 		if log.Enabled(ctx, slog.LevelDebug) {
 			log.LogAttrs(ctx, slog.LevelDebug, "request",
 				slog.String("front", info.Front), slog.String("operation", info.Operation),

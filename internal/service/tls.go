@@ -51,6 +51,9 @@ func (c *Certificate) Config() *tls.Config {
 	}
 }
 
+// Expires is when the certificate that is served now ends.
+func (c *Certificate) Expires() time.Time { return c.current(time.Now()).Leaf.NotAfter }
+
 func (c *Certificate) current(now time.Time) *tls.Certificate {
 	c.mu.Lock()
 	defer c.mu.Unlock()
