@@ -311,6 +311,9 @@ func TestCertificateFollowsItsFiles(t *testing.T) {
 		}
 		return leaf.Subject.CommonName
 	}
+	if left := time.Until(c.Expires()); left <= 0 || left > 48*time.Hour {
+		t.Errorf("expires in %v", left)
+	}
 	now := time.Now()
 	writePair(t, dir, "second.example.org") // another size, whatever the clock of the file system
 	if got := name(now); got != "first.example" {
