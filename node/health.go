@@ -112,7 +112,7 @@ func reserve(total uint64) uint64 { return min(max(total/20, 64<<20), 1<<30) }
 
 // room returns an error when the embedded server's disk is nearly full.
 func (n *Node) room() error {
-	if n.srv == nil {
+	if n.cfg.External != nil {
 		return nil
 	}
 	free, total, err := diskSpace(n.cfg.DataDir)

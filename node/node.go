@@ -23,6 +23,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
 
 	"github.com/openmnq/mnq"
 )
@@ -52,6 +53,7 @@ type Config struct {
 	Cluster   *Cluster    // nil: the embedded server stands alone
 	External  *External   // nil: embedded
 	Log       *slog.Logger
+	Version   string // of this program, for Status
 
 	// CutOff is called when a member of a cluster has lost contact with the others.
 	// From then on it must not be believed: the process has to end at once, as if
@@ -110,6 +112,11 @@ type Node struct {
 	logs *serverLog
 	ws   *webSocket // nil without a listener for it
 
+	began     time.Time
+	instance  string                    // tells this process from others on the machine
+	reachable atomic.Pointer[nats.Conn] // sys, once there is one
+	started   atomic.Bool
+
 	resolver *server.DirAccResolver // of srv
 	open     *server.Options        // those with which clients are let in, in a cluster
 	waiting  atomic.Pointer[string] // for what Start waits
@@ -148,7 +155,7 @@ func New(cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, errors.Join(err, lock.release())
 	}
-	return &Node{cfg: cfg, log: cfg.Log, keys: k, lock: lock}, nil
+	return &Node{cfg: cfg, log: cfg.Log, keys: k, lock: lock, began: time.Now().UTC(), instance: nuid.Next()[:6]}, nil
 }
 
 // openDir checks the data directory and reads or makes the keys.
@@ -203,6 +210,10 @@ func (n *Node) start(ctx context.Context) error {
 	if n.sys, err = n.connectSystem(ctx); err != nil {
 		return fmt.Errorf("connect to the system account: %w", err)
 	}
+	n.reachable.Store(n.sys)
+	if err := n.answerStatus(ctx, n.sys); err != nil {
+		return fmt.Errorf("subscribe to questions for the status: %w", err)
+	}
 	if n.cfg.Cluster != nil {
 		if err := n.awaitCluster(ctx); err != nil {
 			return err
@@ -219,6 +230,7 @@ func (n *Node) start(ctx context.Context) error {
 	if n.ctl, n.cjs, err = n.Connect(ctx, n.keys.controlID, n.keys.controlSigning); err != nil {
 		return fmt.Errorf("connect to the control account: %w", err)
 	}
+	n.started.Store(true)
 	return n.checkDurability(ctx)
 }
 

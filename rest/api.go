@@ -24,6 +24,7 @@ import (
 
 	"github.com/openmnq/mnq"
 	"github.com/openmnq/mnq/internal/service"
+	"github.com/openmnq/mnq/node"
 	"github.com/openmnq/mnq/queue"
 	"github.com/openmnq/mnq/tenant"
 	"github.com/openmnq/mnq/topic"
@@ -52,6 +53,9 @@ type Config struct {
 	// PublicURL returns the base URL of the SQS and SNS front door.
 	PublicURL func() string
 
+	// Status returns what is known of the installation's nodes.
+	Status func(context.Context) node.Status
+
 	// Log receives failures that are not the caller's. Default: slog.Default().
 	Log *slog.Logger
 
@@ -67,6 +71,7 @@ type API struct {
 	region  string
 	natsURL func() string
 	httpURL func() string
+	status  func(context.Context) node.Status
 	log     *slog.Logger
 	mux     *http.ServeMux
 	huma    huma.API
@@ -99,6 +104,8 @@ func (c *Config) validate() error {
 		return bad("region", "must not be empty")
 	case c.NATSEndpoint == nil || c.PublicURL == nil:
 		return bad("public-url", "is needed")
+	case c.Status == nil:
+		return bad("status", "is needed")
 	default:
 		return nil
 	}
@@ -115,7 +122,7 @@ func New(cfg Config) (*API, error) {
 func build(cfg Config) *API {
 	a := &API{
 		dir: cfg.Directory, queues: cfg.Queues, topics: cfg.Topics, region: cfg.Region, natsURL: cfg.NATSEndpoint, httpURL: cfg.PublicURL,
-		log: cfg.Log, mux: http.NewServeMux(),
+		status: cfg.Status, log: cfg.Log, mux: http.NewServeMux(),
 	}
 	if a.log == nil {
 		a.log = slog.Default()
@@ -138,6 +145,7 @@ func build(cfg Config) *API {
 	a.registerTopics()
 	a.registerAudit()
 	a.registerBridges()
+	a.registerStatus()
 	a.spec = sync.OnceValue(func() []byte { return openAPI(a.huma.OpenAPI()) })
 	a.mux.HandleFunc("GET /openapi.json", a.serveSpec)
 	registerDocs(a.mux)

@@ -105,12 +105,14 @@ func unavailable(msg string) *problem {
 	return &problem{status: http.StatusServiceUnavailable, Type: "unavailable", Message: msg}
 }
 
-// Starting answers in an API's place while the server starts.
-func Starting() http.Handler {
+// Starting answers in an API's place while the server starts; waiting says, fit for
+// anybody, what for.
+func Starting(waiting func() string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		setHeaders(w.Header(), uuid.NewString(), r.TLS != nil)
 		w.Header().Set("Retry-After", "1")
 		p := unavailable("the service is starting")
+		p.HelpMessage = waiting()
 		w.WriteHeader(p.status)
 		_ = json.NewEncoder(w).Encode(p) // the client is gone if this fails
 	})

@@ -14,7 +14,7 @@ import (
 // belong to SQS and SNS: queue URLs are /{account}/{queue}, the links in messages of
 // topics are /?Action=…, and their certificates are beside them.
 func (s *Server) routes(control, planes http.Handler, metrics http.HandlerFunc) http.Handler {
-	control = s.metrics.Observe("rest", s.log, control)
+	control = s.metrics.Observe("rest", s.log, s.withStatus(control))
 	planes = s.metrics.Observe("sqs", s.log, planes) // which of the two, it tells itself
 	if s.cfg.AdminHTTP != "" {
 		metrics = http.NotFound
@@ -38,7 +38,9 @@ func (s *Server) routes(control, planes http.Handler, metrics http.HandlerFunc) 
 }
 
 // starting answers while the parts start.
-func (s *Server) starting() http.Handler { return s.routes(rest.Starting(), aws.Starting(), notYet) }
+func (s *Server) starting() http.Handler {
+	return s.routes(rest.Starting(func() string { return s.node.Waiting() }), aws.Starting(), notYet)
+}
 
 func (s *Server) adminStarting() http.Handler {
 	mux := http.NewServeMux()

@@ -124,7 +124,7 @@ func (s *Server) closeListeners(ctx context.Context) error {
 func (s *Server) newParts(ctx context.Context, t *tls.Config) (err error) {
 	nodeConfig := node.Config{
 		DataDir: s.cfg.DataDir, Listen: s.cfg.NATS, WebSocket: s.cfg.NATSWebsocket, Fsync: s.cfg.Fsync, Replicas: s.cfg.Replicas,
-		TLS: t, Log: s.log,
+		TLS: t, Log: s.log, Version: service.ReadBuild().Version,
 	}
 	if s.cfg.ClusterName != "" {
 		nodeConfig.Cluster = &node.Cluster{
@@ -228,7 +228,7 @@ func (s *Server) openFrontDoors(ctx context.Context) error {
 	}
 	control, err := rest.New(rest.Config{
 		Directory: s.directory, Queues: s.queues, Topics: s.topics, Region: s.cfg.Region, NATSEndpoint: s.publicNATS, PublicURL: s.publicHTTP,
-		Log: s.log, Version: service.ReadBuild().Version,
+		Status: s.status, Log: s.log, Version: service.ReadBuild().Version,
 	})
 	if err != nil {
 		return err

@@ -75,6 +75,7 @@ type commands struct {
 	Topic      topicCmd      `cmd:"" group:"client" help:"SNS topics and their subscriptions."`
 	Task       taskCmd       `cmd:"" group:"client" help:"Work that the server does in the background."`
 	Check      checkCmd      `cmd:"" group:"client" help:"Checks for monitoring: exit code 0 ok, 1 warning, 2 critical, 3 unknown."`
+	Status     statusCmd     `cmd:"" group:"client" help:"Nodes, leaders, replicas and lag, disks, and what is wrong: exit code 0 all well, 6 something needs attention, 1 nothing can be stored."`
 	Top        topCmd        `cmd:"" group:"client" help:"Watch the queues of a namespace."`
 	Audit      auditCmd      `cmd:"" group:"client" help:"Who did what: the audit log, the newest record first."`
 	Project    projectCmd    `cmd:"" group:"client" help:"Projects, which own namespaces."`
