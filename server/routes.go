@@ -39,7 +39,7 @@ func (s *Server) routes(control, planes http.Handler, metrics http.HandlerFunc) 
 
 // starting answers while the parts start.
 func (s *Server) starting() http.Handler {
-	return s.routes(rest.Starting(func() string { return s.node.Waiting() }), aws.Starting(), notYet)
+	return s.routes(rest.Starting(s.health.Waiting), aws.Starting(), notYet)
 }
 
 func (s *Server) adminStarting() http.Handler {

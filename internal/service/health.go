@@ -51,6 +51,17 @@ func (h *Health) WaitsFor(f func() string) {
 	h.waiting = f
 }
 
+// Waiting is what the start waits for, in words fit for anybody; "" is nothing.
+func (h *Health) Waiting() string {
+	h.mu.RLock()
+	f := h.waiting
+	h.mu.RUnlock()
+	if f == nil {
+		return ""
+	}
+	return f()
+}
+
 // Started says that every part runs: from now on the checks decide.
 func (h *Health) Started() { h.set(running) }
 
@@ -74,7 +85,7 @@ func (h *Health) Live(w http.ResponseWriter, _ *http.Request) {
 // needs no authentication. With the query parameter "verbose" it names each check.
 func (h *Health) Ready(w http.ResponseWriter, r *http.Request) {
 	h.mu.RLock()
-	at, checks, waiting := h.phase, h.checks, h.waiting
+	at, checks := h.phase, h.checks
 	h.mu.RUnlock()
 
 	ctx, cancel := context.WithTimeout(r.Context(), checkTimeout)
@@ -102,10 +113,8 @@ func (h *Health) Ready(w http.ResponseWriter, r *http.Request) {
 	switch at {
 	case starting:
 		status, summary = http.StatusServiceUnavailable, "starting"
-		if waiting != nil {
-			if what := waiting(); what != "" {
-				summary += ": " + what
-			}
+		if what := h.Waiting(); what != "" {
+			summary += ": " + what
 		}
 	case stopping:
 		status, summary = http.StatusServiceUnavailable, "stopping"
