@@ -262,7 +262,7 @@ func (t *Topic) toDeliveries(ctx context.Context, w *wire.Wire, parcels ...parce
 		}
 		for _, o := range p.out {
 			r := t.svc.write(st.delivery(p.sub.ID), o.m)
-			r.Header = onceHeader(onceName(t.id, o.m.seq, p.sub.ID))
+			r.Header = onceHeader(onceName(o.m, p.sub))
 			reqs, of = append(reqs, r), append(of, o)
 		}
 	}

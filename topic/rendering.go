@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"slices"
-	"strconv"
 	"sync"
 
 	"github.com/openmnq/mnq"
@@ -129,7 +128,7 @@ func (r *rendering) rawFault(text string) error {
 // forQueue is the message as a subscription of protocol sqs, or a dead-letter queue,
 // gets it.
 func (r *rendering) forQueue(ctx context.Context, ns mnq.Namespace, sub *subscriptionRecord) (queue.Send, error) {
-	out := queue.Send{SenderID: senderID, TraceHeader: r.m.trace, Once: onceName(r.topic.id, r.m.seq, sub.ID)}
+	out := queue.Send{SenderID: senderID, TraceHeader: r.m.trace, Once: onceName(r.m, sub)}
 	text := r.text(sub.Protocol)
 	if sub.Settings[attrRaw] == "true" {
 		if err := r.rawFault(text); err != nil {
@@ -191,7 +190,7 @@ func contentID(body string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// onceName names a published message on its way to one subscription.
-func onceName(topicID string, seq uint64, subscriptionID string) string {
-	return "t." + topicID + "." + strconv.FormatUint(seq, 36) + "." + subscriptionID
-}
+// onceName names a published message on its way to one subscription. It has the id and
+// not the sequence: a stream that has lost its last messages in a power failure gives
+// their sequences to new ones, which queues must not take for the old.
+func onceName(m *message, sub *subscriptionRecord) string { return "t." + m.id.String() + "." + sub.ID }
