@@ -241,6 +241,8 @@ func subscriptionARNs(t *testing.T, i *installation, c *client) {
 		c.refused(t, "SetSubscriptionAttributes", &setSubscriptionAttributesInput{SubscriptionArn: arn, AttributeName: "RawMessageDelivery", AttributeValue: "true"}, is, text)
 	}
 	c.refused(t, "Unsubscribe", &subscriptionInput{}, is, "Invalid parameter: SubscriptionArn Reason: no value for required parameter")
+	c.refused(t, "Unsubscribe", &subscriptionInput{SubscriptionArn: topic + ":random"}, is, "Invalid parameter: SubscriptionId")
+	do[none](t, c, "Unsubscribe", &subscriptionInput{SubscriptionArn: topic + ":" + missing})
 	c.refused(t, "GetSubscriptionAttributes", &subscriptionInput{SubscriptionArn: topic + ":" + missing}, "NotFound", "Subscription does not exist")
 	subscribed := do[subscriptionOutput](t, c, "Subscribe", &subscribeInput{TopicArn: topic, Protocol: "sqs", Endpoint: "arn:aws:sqs:fr-par:" + c.ns.ID + ":q"}).SubscriptionArn
 	other := i.tenant(t, snsWire)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"strings"
 
+	"github.com/google/uuid"
+
 	"github.com/openmnq/mnq"
 	"github.com/openmnq/mnq/topic"
 )
@@ -56,6 +58,9 @@ func (h *Handler) unsubscribe(ctx context.Context, c *call, in *subscriptionInpu
 	ref, err := c.ownSubscription(in.SubscriptionArn)
 	if err != nil {
 		return nil, err
+	}
+	if uuid.Validate(ref.subscription) != nil {
+		return nil, invalidParameter("SubscriptionId")
 	}
 	return &none{}, h.cfg.Topics.Unsubscribe(ctx, c.principal.Namespace, ref.topic, ref.subscription)
 }

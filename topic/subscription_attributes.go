@@ -186,7 +186,7 @@ var unsupportedProtocols = []string{"email", "email-json", "sms", "application",
 
 // checkEndpoint refuses what a subscription of the topic cannot lead to.
 func (t *Topic) checkEndpoint(ctx context.Context, ns mnq.Namespace, in NewSubscription) (target, error) {
-	undelivered := in.Protocol == "sms" || strings.HasPrefix(in.Protocol, "email")
+	undelivered := in.Protocol == "sms" || in.Protocol == "email" || in.Protocol == "email-json"
 	switch {
 	case in.Protocol == protoSQS:
 		return target{}, t.checkQueue(ns, in.Endpoint)

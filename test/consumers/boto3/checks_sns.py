@@ -195,7 +195,8 @@ class Subscriptions(Case):
         def says(text, protocol, endpoint):
             self.says(text, sns.subscribe, TopicArn=topic, Protocol=protocol, Endpoint=endpoint)
 
-        says("Invalid parameter: Amazon SNS does not support this protocol string: test-protocol", "test-protocol", "x")
+        for protocol in ("test-protocol", "emails"):
+            says("Invalid parameter: Amazon SNS does not support this protocol string: " + protocol, protocol, "a@b.test")
         says("Invalid parameter: SQS endpoint ARN", "sqs", "http://localhost/000000000000/q")
         says("Invalid parameter: Invalid parameter: Endpoint Reason: FIFO SQS Queues can not be subscribed to standard SNS topics",
              "sqs", "arn:aws:sqs:us-east-1:000000000000:q.fifo")
