@@ -8,7 +8,8 @@ import (
 // TestSequencesComeAgain: what is published after a topic's stream has lost its last
 // messages, as in a power failure without --fsync always, is not taken for them.
 func TestSequencesComeAgain(t *testing.T) {
-	virtual(t, func(t *testing.T, b *bundle) {
+	t.Parallel()
+	alone(t, func(t *testing.T, b *bundle) {
 		a := b.topic("a")
 		b.queue("direct")
 		b.queue("parked")
