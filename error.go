@@ -25,6 +25,13 @@ const (
 	Unsupported                 // understood, but not offered here
 )
 
+// Codes of Unavailable whose message clients are shown, because it says more than to
+// try again.
+const (
+	CodeDiskFull      = "DiskFull"      // nothing new is stored; receiving and deleting go on
+	CodeStorageFailed = "StorageFailed" // nothing is stored or removed
+)
+
 var kindNames = [...]string{
 	Internal: "internal", Invalid: "invalid", Unauthenticated: "unauthenticated", Denied: "denied",
 	NotFound: "not_found", Exists: "exists", Conflict: "conflict", QuotaExceeded: "quota_exceeded",
@@ -49,7 +56,7 @@ type Error struct {
 	Code     string // the exact condition, such as "QueueDoesNotExist"; a front door may know the code
 	Op       string // the operation that failed, such as "queue.Send"
 	Resource string // what it was about: a queue name, a namespace id
-	Field    string // the request field that is wrong, for Invalid
+	Field    string // the request field that is wrong, for Invalid; the limit that was reached, for Throttled
 	Msg      string // for the client
 	Hint     string // for the operator: what to do about it
 	Limit    int64  // for QuotaExceeded, where a number says it: what is allowed

@@ -453,7 +453,7 @@ func BenchmarkDecodeSend(b *testing.B) {
 			if w.name == "JSON" {
 				req.proto = jsonProtocol{}
 			}
-			if err := readBody(req); err != nil {
+			if err := (&Handler{}).readBody(req); err != nil {
 				b.Fatal(err)
 			}
 			b.ReportAllocs()

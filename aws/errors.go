@@ -128,6 +128,7 @@ func failureOf(s mnq.Service, err error) failure {
 		f.msg = "The specified queue does not exist."
 	case e.Kind == mnq.Internal:
 		f.msg = "We encountered an internal error. Please try again."
+	case e.Kind == mnq.Unavailable && (e.Code == mnq.CodeDiskFull || e.Code == mnq.CodeStorageFailed): // the message says more
 	case e.Kind == mnq.Unavailable:
 		f.msg = "The service is unavailable. Please try again."
 	case f.msg == "":

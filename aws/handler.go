@@ -35,6 +35,7 @@ const (
 	bodyWait    = 5 * time.Second // for one of the largeBodies places
 
 	defaultLongPolls = 20_000
+	limitLongPolls   = "long_polls" // as metrics name it
 	giveBackTimeout  = 5 * time.Second
 
 	versionSQS = "2012-11-05"
@@ -73,6 +74,10 @@ type Config struct {
 	// MaxLongPolls is how many ReceiveMessage calls may wait at once; more answer
 	// RequestThrottled. Default 20000.
 	MaxLongPolls int
+
+	// Bounds says what to turn away, and is told who could not prove an identity. nil:
+	// nothing.
+	Bounds *service.Bounds
 
 	// Audit runs what changes queues, topics and subscriptions, and writes it down.
 	// Default: Directory.Audit.
@@ -175,11 +180,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.serveFile(r.Context(), w, req)
 		return
 	}
-	defer func() {
-		if req.large {
-			<-h.large
-		}
-	}()
+	defer h.release(req)
 	c, out, err := h.serve(r.Context(), req)
 	if err != nil {
 		h.fail(r.Context(), w, req, err)
@@ -201,6 +202,16 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), giveBackTimeout)
 		defer cancel()
 		c.giveBack(ctx)
+	}
+}
+
+// release gives back what a request had taken of what there is for all of them.
+func (h *Handler) release(req *request) {
+	if req.large {
+		<-h.large
+	}
+	for _, free := range req.taken {
+		free()
 	}
 }
 
@@ -258,10 +269,15 @@ func (h *Handler) authenticate(ctx context.Context, req *request) (*call, error)
 	}
 	anonymous := isLink(req, sigErr)
 	req.admit = func() error { return h.admit(ctx, req, sig, sigErr) }
-	if err := readBody(req); err != nil {
+	if err := h.readBody(req); err != nil {
 		return nil, err
 	}
 	req.service = serviceOf(req, sig)
+	leave, ok := h.cfg.Bounds.Enter()
+	if !ok {
+		return nil, throttled(service.LimitInFlight, "The server has more to do than it can. Please try again.")
+	}
+	req.leave, req.taken = leave, append(req.taken, leave)
 	if info := service.RequestOf(ctx); info != nil {
 		info.Front, info.RequestID = string(req.service), req.id
 	}
@@ -278,10 +294,13 @@ func (h *Handler) authenticate(ctx context.Context, req *request) (*call, error)
 	case h.cfg.SkipSignature:
 		principal, err = h.cfg.Lookup(ctx, sig.scope.accessKey, cmp.Or(sig.scope.region, h.cfg.Region))
 	default:
-		principal, err = h.verifier.verify(r, sig, req.body, req.service)
+		principal, err = h.verify(r, sig, req)
 	}
 	if err != nil {
 		return nil, err
+	}
+	if limit := h.cfg.Bounds.Reached(principal.Credential.AccessKey, principal.Namespace.ID); limit != "" {
+		return nil, throttled(limit, "The rate of requests is too high. Please try again, more slowly.")
 	}
 	if only := principal.Credential.Service; only != "" && only != req.service {
 		return nil, &mnq.Error{
@@ -292,9 +311,33 @@ func (h *Handler) authenticate(ctx context.Context, req *request) (*call, error)
 	return &call{request: req, principal: principal, baseURL: h.baseURL(r)}, nil
 }
 
+// verify checks the signature, unless whoever sent it has failed to prove an identity
+// again and again. Those with a key that nobody has share the patience for their
+// address; who uses somebody's key has a patience of its own, so that others behind the
+// same proxy do not suffer.
+func (h *Handler) verify(r *http.Request, sig *signature, req *request) (mnq.Principal, error) {
+	who := service.ClientAddress(r)
+	if _, err := h.verifier.lookup(r.Context(), sig.scope.accessKey, sig.scope.region); err == nil {
+		who += " " + sig.scope.accessKey
+	}
+	if h.cfg.Bounds.Failing(who) {
+		return mnq.Principal{}, throttled(service.LimitAuthFailures, "Too many requests from this address were not signed correctly. Please try again later.")
+	}
+	principal, err := h.verifier.verify(r, sig, req.body, req.service)
+	if mnq.KindOf(err) == mnq.Unauthenticated {
+		h.cfg.Bounds.Failed(who)
+	}
+	return principal, err
+}
+
+// throttled refuses because a limit of the server is reached for now.
+func throttled(limit, msg string) error {
+	return &mnq.Error{Kind: mnq.Throttled, Code: "RequestThrottled", Op: "aws.serve", Field: limit, Msg: msg}
+}
+
 // readBody reads the whole body, so that the connection is watched from then on
 // and a client that goes away ends the request's context.
-func readBody(req *request) error {
+func (h *Handler) readBody(req *request) error {
 	r := req.http
 	if e := r.Header.Get("Content-Encoding"); e != "" && e != "identity" {
 		return invalid("UnsupportedMediaType", "Content-Encoding "+clip(e)+" is not accepted: send the body as it is.")
@@ -308,6 +351,15 @@ func readBody(req *request) error {
 	if r.ContentLength > maxBody {
 		return tooLarge()
 	}
+	first := r.ContentLength
+	if first < 0 || first > smallBody {
+		first = smallBody
+	}
+	free, ok := h.cfg.Bounds.Body(first)
+	if !ok {
+		return throttled(service.LimitBodies, "Too many requests with a body are being read. Please try again.")
+	}
+	req.taken = append(req.taken, free)
 	b := bytes.NewBuffer(make([]byte, 0, min(max(r.ContentLength, 0), smallBody)+bytes.MinRead))
 	if _, err := b.ReadFrom(io.LimitReader(r.Body, smallBody+1)); err != nil {
 		return malformed("The request body could not be read.", err)
@@ -352,7 +404,7 @@ func (h *Handler) admit(ctx context.Context, req *request, sig *signature, sigEr
 		req.large = true
 		return nil
 	case <-wait.C:
-		return &mnq.Error{Kind: mnq.Throttled, Code: "RequestThrottled", Op: "aws.admit", Msg: "Too many large requests at once. Please try again."}
+		return throttled(service.LimitBodies, "Too many large requests at once. Please try again.")
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -441,8 +493,14 @@ func (h *Handler) fail(ctx context.Context, w http.ResponseWriter, req *request,
 			info.Refused = f.name
 		case mnq.Throttled:
 			info.Throttled = f.name
+			if e, ok := errors.AsType[*mnq.Error](err); ok {
+				info.Throttled = cmp.Or(e.Field, f.name)
+			}
 		default:
 		}
+	}
+	if kind := mnq.KindOf(err); kind == mnq.Throttled || kind == mnq.Unavailable {
+		w.Header().Set("Retry-After", "1")
 	}
 	body, contentType := req.proto.encodeFailure(req, f, w.Header())
 	write(w, f.status, body, contentType)

@@ -28,6 +28,8 @@ type request struct {
 	body    []byte
 	admit   func() error // asked before a large body is read; nil: always
 	large   bool         // holds one of the places for large bodies
+	taken   []func()     // give back what else it holds of what there is for all
+	leave   func()       // one of taken: it is not being worked on any more
 	proto   protocol
 	service mnq.Service
 	name    string // of the operation, once known

@@ -23,7 +23,7 @@ func (b *bundle) verify(t testing.TB, r *http.Request) (mnq.Principal, error) {
 		return mnq.Principal{}, err
 	}
 	req := &request{http: r}
-	if err := readBody(req); err != nil {
+	if err := (&Handler{}).readBody(req); err != nil {
 		return mnq.Principal{}, err
 	}
 	return b.h.verifier.verify(r, sig, req.body, mnq.ServiceSQS)
@@ -345,7 +345,7 @@ func BenchmarkVerify(b *testing.B) {
 	body := strings.Repeat("x", 1024)
 	r := sign(b, jsonRequest(b, "SendMessage", &sendMessageInput{QueueUrl: "http://mq.test/a/q", MessageBody: body}), testKey, testNow)
 	req := &request{http: r}
-	if err := readBody(req); err != nil {
+	if err := (&Handler{}).readBody(req); err != nil {
 		b.Fatal(err)
 	}
 	b.ReportAllocs()

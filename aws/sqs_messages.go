@@ -103,14 +103,15 @@ func (h *Handler) receiveMessage(ctx context.Context, c *call, in *receiveMessag
 	if err != nil {
 		return nil, err
 	}
-	if take.Wait != 0 {
+	if take.Wait < 0 {
+		take.Wait = q.ReceiveWait()
+	}
+	if take.Wait > 0 {
 		defer h.polls.Add(-1)
 		if h.polls.Add(1) > int64(h.cfg.MaxLongPolls) {
-			return nil, &mnq.Error{
-				Kind: mnq.Throttled, Code: "RequestThrottled", Op: "aws.ReceiveMessage",
-				Msg: "Too many ReceiveMessage calls are waiting. Try again, or with WaitTimeSeconds 0.",
-			}
+			return nil, throttled(limitLongPolls, "Too many ReceiveMessage calls are waiting. Try again, or with WaitTimeSeconds 0.")
 		}
+		c.leave()
 	}
 	received, err := h.receive(ctx, q.Queue, take)
 	if err != nil {

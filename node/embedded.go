@@ -30,6 +30,7 @@ func (n *Node) startEmbedded() error {
 	if n.cfg.Cluster != nil && n.cfg.Listen != "" {
 		n.gate(opts)
 	}
+	n.srvOptions = opts
 	srv, err := server.NewServer(opts)
 	if err != nil {
 		return fmt.Errorf("configure nats-server: %w", err)

@@ -50,7 +50,7 @@ func (n *Node) Ready(ctx context.Context) error {
 	if err := n.connected(); err != nil { // known at once, whatever was true a moment ago
 		return err
 	}
-	if err := cmp.Or(n.clusterReady(), n.state(ctx).err); err != nil {
+	if err := cmp.Or(n.clusterReady(), n.Stored(), n.state(ctx).err); err != nil {
 		return err
 	}
 	n.streams.Lock()
@@ -82,7 +82,7 @@ func (n *Node) lookAtStreams(ctx context.Context) {
 // what keeps deletes, which need a little room themselves, going.
 func (n *Node) Accepts(ctx context.Context) error {
 	s := n.state(ctx)
-	return cmp.Or(s.err, s.noRoom)
+	return cmp.Or(n.Stored(), s.err, s.noRoom)
 }
 
 func (n *Node) state(ctx context.Context) *state {
@@ -120,7 +120,7 @@ func (n *Node) room() error {
 		return nil //nolint:nilerr // a disk that cannot be measured is not known to be full
 	}
 	return &mnq.Error{
-		Kind: mnq.Unavailable, Op: "node.Accepts", Resource: n.cfg.DataDir,
+		Kind: mnq.Unavailable, Code: mnq.CodeDiskFull, Op: "node.Accepts", Resource: n.cfg.DataDir,
 		Msg: "The disk is nearly full: nothing new is stored until there is room again. Messages can be received and deleted.",
 	}
 }

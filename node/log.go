@@ -11,7 +11,8 @@ import (
 // serverLog hands the embedded server's lines to slog. Its notices are our debug
 // lines; what it calls fatal ends the start, not the process.
 type serverLog struct {
-	log *slog.Logger
+	log    *slog.Logger
+	failed failure
 
 	mu  sync.Mutex
 	err error
@@ -25,9 +26,13 @@ func (l *serverLog) put(level slog.Level, format string, v []any) {
 
 func (l *serverLog) Noticef(format string, v ...any) { l.put(slog.LevelDebug, format, v) }
 func (l *serverLog) Warnf(format string, v ...any)   { l.put(slog.LevelWarn, format, v) }
-func (l *serverLog) Errorf(format string, v ...any)  { l.put(slog.LevelError, format, v) }
-func (l *serverLog) Debugf(format string, v ...any)  { l.put(slog.LevelDebug-4, format, v) }
-func (l *serverLog) Tracef(format string, v ...any)  { l.put(slog.LevelDebug-8, format, v) }
+func (l *serverLog) Errorf(format string, v ...any) {
+	l.failed.note(fmt.Sprintf(format, v...))
+	l.put(slog.LevelError, format, v)
+}
+
+func (l *serverLog) Debugf(format string, v ...any) { l.put(slog.LevelDebug-4, format, v) }
+func (l *serverLog) Tracef(format string, v ...any) { l.put(slog.LevelDebug-8, format, v) }
 
 func (l *serverLog) Fatalf(format string, v ...any) {
 	l.mu.Lock()

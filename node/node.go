@@ -117,12 +117,14 @@ type Node struct {
 	reachable atomic.Pointer[nats.Conn] // sys, once there is one
 	started   atomic.Bool
 
-	resolver *server.DirAccResolver // of srv
-	open     *server.Options        // those with which clients are let in, in a cluster
-	waiting  atomic.Pointer[string] // for what Start waits
+	srvOptions *server.Options        // of srv
+	resolver   *server.DirAccResolver // of srv
+	open       *server.Options        // those with which clients are let in, in a cluster
+	waiting    atomic.Pointer[string] // for what Start waits
 
 	contact     atomic.Pointer[contact] // nil outside a cluster
 	stopContact context.CancelFunc
+	stopRepair  context.CancelFunc
 
 	sys *nats.Conn // system account
 	ctl *nats.Conn // control account
@@ -134,6 +136,8 @@ type Node struct {
 	streamsErr error      // and what came of it
 	streamsOK  time.Time  // when nothing was wrong last
 	caughtUp   bool       // nothing was wrong at least once, in a cluster
+
+	repairing sync.WaitGroup
 
 	mu      sync.Mutex
 	known   map[string]string // servers that answered last, by id with their names
@@ -205,6 +209,9 @@ func (n *Node) start(ctx context.Context) error {
 		if err := n.startEmbedded(); err != nil {
 			return err
 		}
+		background, stop := context.WithCancel(context.WithoutCancel(ctx))
+		n.stopRepair = stop
+		n.repairing.Go(func() { n.repair(background) })
 	}
 	var err error
 	if n.sys, err = n.connectSystem(ctx); err != nil {
@@ -265,9 +272,12 @@ func (n *Node) Stop(ctx context.Context) error {
 	if done {
 		return nil
 	}
-	if n.stopContact != nil {
-		n.stopContact()
+	for _, stop := range []context.CancelFunc{n.stopContact, n.stopRepair} {
+		if stop != nil {
+			stop()
+		}
 	}
+	n.repairing.Wait()
 	for _, c := range []*nats.Conn{n.ctl, n.sys} {
 		if c != nil {
 			c.Close()

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -74,7 +75,23 @@ func (q *Queue) acknowledge(ctx context.Context, w *wire, receipts []receipt, op
 	if len(silent) > 0 {
 		q.remove(ctx, w, receipts, silent, errs)
 	}
+	q.svc.distrust(index, errs)
 	return index
+}
+
+// distrust makes the fate of those that were confirmed unknown while confirmations are
+// worth nothing.
+func (s *Service) distrust(index []int, errs []error) {
+	if s.cfg.Stored == nil {
+		return
+	}
+	err := s.cfg.Stored()
+	if err == nil {
+		return
+	}
+	for _, i := range index {
+		errs[i] = cmp.Or(errs[i], err)
+	}
 }
 
 // remove deletes messages from the stream itself.

@@ -55,6 +55,9 @@ func (q *Queue) Settings() (attributes map[string]string, created, modified time
 	return maps.Clone(map[string]string(r.Settings)), r.Created, r.Modified
 }
 
+// ReceiveWait is how long a receive waits that does not say.
+func (q *Queue) ReceiveWait() time.Duration { return q.record.Load().Settings.seconds(attrReceiveWait) }
+
 // MaxMessageSize is the largest message the queue takes now, in bytes.
 func (q *Queue) MaxMessageSize() int64 { return q.record.Load().Settings.int(attrMaxSize) }
 

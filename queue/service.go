@@ -41,6 +41,9 @@ type Config struct {
 	// otherwise nothing that was received may be handed out. It must answer from
 	// memory. nil: always.
 	Current func() error
+	// Stored returns nil when every write that the server has confirmed so far was made;
+	// it is asked after the answer has come and must answer from memory. nil: always.
+	Stored func() error
 	// Exists reports whether the namespace is known, and false for sure when the
 	// directory is not up to date. It tells definitions that were left behind from
 	// those in use; nil: none are ever taken for left behind.

@@ -9,10 +9,11 @@ package rest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"errors"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"runtime/debug"
 	"strings"
@@ -56,6 +57,10 @@ type Config struct {
 	// Status returns what is known of the installation's nodes.
 	Status func(context.Context) node.Status
 
+	// Bounds says what to turn away, and is told who could not prove an identity. nil:
+	// nothing.
+	Bounds *service.Bounds
+
 	// Log receives failures that are not the caller's. Default: slog.Default().
 	Log *slog.Logger
 
@@ -73,6 +78,7 @@ type API struct {
 	httpURL func() string
 	status  func(context.Context) node.Status
 	log     *slog.Logger
+	bounds  *service.Bounds
 	mux     *http.ServeMux
 	huma    huma.API
 	spec    func() []byte
@@ -122,7 +128,7 @@ func New(cfg Config) (*API, error) {
 func build(cfg Config) *API {
 	a := &API{
 		dir: cfg.Directory, queues: cfg.Queues, topics: cfg.Topics, region: cfg.Region, natsURL: cfg.NATSEndpoint, httpURL: cfg.PublicURL,
-		status: cfg.Status, log: cfg.Log, mux: http.NewServeMux(),
+		status: cfg.Status, log: cfg.Log, bounds: cfg.Bounds, mux: http.NewServeMux(),
 	}
 	if a.log == nil {
 		a.log = slog.Default()
@@ -191,10 +197,7 @@ type caller struct {
 // ServeHTTP answers one request. Every answer, errors and empty ones included,
 // carries Content-Type application/json and the security headers of the API.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c := caller{requestID: uuid.NewString(), path: r.URL.Path, address: r.RemoteAddr, agent: r.UserAgent()}
-	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
-		c.address = host
-	}
+	c := caller{requestID: uuid.NewString(), path: r.URL.Path, address: service.ClientAddress(r), agent: r.UserAgent()}
 	setHeaders(w.Header(), c.requestID, r.TLS != nil)
 	defer a.recoverPanic(w, r, c.requestID)
 
@@ -207,7 +210,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var err error
-	if c.Identity, err = a.authenticate(r); err != nil {
+	if c.Identity, err = a.admit(r, c.address); err != nil {
 		a.writeProblem(w, r, c.requestID, err)
 		return
 	}
@@ -250,6 +253,29 @@ func asJSON(r *http.Request) *http.Request {
 		r.Body = io.NopCloser(bytes.NewReader([]byte("{}")))
 	}
 	return r
+}
+
+// admit finds out who makes a request, and whether that is one too many. Looking a
+// token up is cheap, so whoever has a good one is served although others at the same
+// address have none; the others are told to go slower.
+func (a *API) admit(r *http.Request, address string) (mnq.Identity, error) {
+	who, err := a.authenticate(r)
+	if err != nil {
+		if a.bounds.Failing(address) {
+			return who, throttled(service.LimitAuthFailures, "too many requests from this address had no valid token")
+		}
+		a.bounds.Failed(address)
+		return who, err
+	}
+	if limit := a.bounds.Reached(who.AccessKey, ""); limit != "" {
+		return who, throttled(limit, "the rate of requests with this key is too high")
+	}
+	return who, nil
+}
+
+// throttled refuses because a limit of the server is reached for now.
+func throttled(limit, msg string) error {
+	return &mnq.Error{Kind: mnq.Throttled, Op: "rest", Field: limit, Msg: msg}
 }
 
 func (a *API) authenticate(r *http.Request) (mnq.Identity, error) {
@@ -369,6 +395,13 @@ func run[O any](ctx context.Context, a *API, op operation, f func(mnq.Identity) 
 		info.Operation, info.RequestID = op.id, c.requestID
 	}
 	var zero O
+	leave, ok := a.bounds.Enter()
+	if !ok {
+		err := throttled(service.LimitInFlight, "the server has more to do than it can")
+		noteThrottled(ctx, err)
+		return zero, a.render(ctx, c.requestID, err, op)
+	}
+	defer leave()
 	out, err := audited(ctx, a, op, func() (O, error) {
 		if op.refuses(c.Identity) {
 			return zero, permissionsDenied(op.action, op.noun)
@@ -376,12 +409,18 @@ func run[O any](ctx context.Context, a *API, op operation, f func(mnq.Identity) 
 		return f(c.Identity)
 	})
 	if err != nil {
-		if info := service.RequestOf(ctx); info != nil && mnq.KindOf(err) == mnq.Throttled {
-			info.Throttled = "too_many_requests"
-		}
+		noteThrottled(ctx, err)
 		return zero, a.render(ctx, c.requestID, err, op)
 	}
 	return out, nil
+}
+
+// noteThrottled counts a request that was one too many.
+func noteThrottled(ctx context.Context, err error) {
+	e, ok := errors.AsType[*mnq.Error](err)
+	if info := service.RequestOf(ctx); info != nil && ok && e.Kind == mnq.Throttled {
+		info.Throttled = cmp.Or(e.Field, "too_many_requests")
+	}
 }
 
 // refuses reports whether the caller may not do this at all.

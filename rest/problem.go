@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"maps"
 	"net/http"
 	"reflect"
 	"regexp"
@@ -52,6 +53,14 @@ func (p *problem) Error() string { return p.Type + ": " + p.Message }
 
 // GetStatus implements huma.StatusError.
 func (p *problem) GetStatus() int { return p.status }
+
+// GetHeaders implements huma.HeadersError: when it is worth trying again.
+func (p *problem) GetHeaders() http.Header {
+	if p.status == http.StatusTooManyRequests || p.status == http.StatusServiceUnavailable {
+		return http.Header{"Retry-After": {"1"}}
+	}
+	return nil
+}
 
 func invalid(argument, reason, help string) *problem {
 	return invalidArguments(detail{ArgumentName: argument, Reason: reason, HelpMessage: help})
@@ -190,6 +199,9 @@ func problemOf(e *mnq.Error, op operation) *problem {
 	case mnq.Throttled:
 		return &problem{status: http.StatusTooManyRequests, Type: "too_many_requests", Message: "too many requests", HelpMessage: e.Msg}
 	case mnq.Unavailable:
+		if e.Code == mnq.CodeDiskFull || e.Code == mnq.CodeStorageFailed {
+			return unavailable(e.Msg)
+		}
 		return unavailable("the service is unavailable; the outcome of the request may be unknown")
 	case mnq.Unsupported:
 		return &problem{status: http.StatusNotImplemented, Type: "unsupported", Message: "not offered here", HelpMessage: e.Msg}
@@ -204,6 +216,8 @@ func (a *API) writeProblem(w http.ResponseWriter, r *http.Request, requestID str
 	if info := service.RequestOf(r.Context()); info != nil && p.Type == typeDenied {
 		info.Refused = p.Reason
 	}
+	noteThrottled(r.Context(), err)
+	maps.Copy(w.Header(), p.GetHeaders())
 	w.WriteHeader(p.status)
 	_ = json.NewEncoder(w).Encode(p) // the client is gone if this fails
 }

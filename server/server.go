@@ -50,6 +50,7 @@ type Server struct {
 	begun   time.Time
 	health  service.Health
 	metrics *service.Metrics
+	bounds  *service.Bounds
 
 	http      *service.HTTP
 	admin     *service.HTTP // nil without --admin-http
@@ -65,11 +66,19 @@ type Server struct {
 	failed chan error // a part that ended by itself
 }
 
+// maxBodyBytes is the memory for bodies of up to 64 KiB; what is longer is bounded by
+// how many there may be of it.
+const maxBodyBytes = 128 << 20
+
 // New takes the addresses and the data directory. The settings must be valid.
 func New(ctx context.Context, cfg Config) (*Server, error) {
 	s := &Server{
 		cfg: cfg, log: cfg.Log, begun: time.Now(),
 		metrics: service.NewMetrics(service.ReadBuild()), delivered: deliveryDurations(), failed: make(chan error, 2),
+		bounds: service.NewBounds(service.BoundsConfig{
+			InFlight: cfg.MaxInFlight, BodyBytes: maxBodyBytes,
+			CredentialRate: cfg.RateLimitCredential, NamespaceRate: cfg.RateLimitNamespace, AuthFailures: cfg.RateLimitAuthFailures,
+		}),
 	}
 	var tlsConfig *tls.Config
 	if cfg.TLSCert != "" {
@@ -97,7 +106,9 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 func (s *Server) listen(ctx context.Context, name, address string, t *tls.Config, before http.Handler) (*service.HTTP, error) {
 	h, err := service.NewHTTP(ctx, service.HTTPConfig{
 		Address: address, Listener: s.cfg.listener(name), TLS: t, Before: before, Log: s.log,
-		Failed: func(err error) { s.failed <- err },
+		Failed:         func(err error) { s.failed <- err },
+		MaxConnections: cmp.Or(s.cfg.MaxConnections, service.ConnectionsForFiles()), MaxPerAddress: s.cfg.MaxConnectionsPerAddress,
+		Refused: func(limit string) { s.metrics.Throttled(name, limit) },
 	})
 	if err != nil {
 		return nil, badSetting(name, err)
@@ -184,7 +195,7 @@ func (s *Server) startQueues(ctx context.Context) (err error) {
 		Connect: s.directory.Connect, Control: s.node.Control(), HandleKey: key[:],
 		Replicas: s.node.Replicas(), Partition: s.cfg.ARNPartition, Log: s.log,
 		GroupCommit: s.cfg.Fsync == node.FsyncAlways && !s.node.External(),
-		Accepts:     s.node.Accepts, Current: s.node.Current, Exists: s.exists, LenientNames: s.cfg.DevLenient,
+		Accepts:     s.node.Accepts, Current: s.node.Current, Stored: s.node.Stored, Exists: s.exists, LenientNames: s.cfg.DevLenient,
 	})
 	if err != nil {
 		return err
@@ -214,6 +225,7 @@ func (s *Server) openFrontDoors(ctx context.Context) error {
 	config := aws.Config{
 		Directory: s.directory, Queues: s.queues, Topics: s.topics, PublicURL: s.cfg.PublicURL,
 		Region: s.cfg.Region, SkipSignature: s.cfg.DevSkipSignature, Log: s.log,
+		Bounds: s.bounds,
 	}
 	if s.cfg.Dev {
 		dev := tenant.NewDev(s.directory, s.cfg.DevAccountID, s.cfg.DevSkipSignature)
@@ -228,7 +240,7 @@ func (s *Server) openFrontDoors(ctx context.Context) error {
 	}
 	control, err := rest.New(rest.Config{
 		Directory: s.directory, Queues: s.queues, Topics: s.topics, Region: s.cfg.Region, NATSEndpoint: s.publicNATS, PublicURL: s.publicHTTP,
-		Status: s.status, Log: s.log, Version: service.ReadBuild().Version,
+		Status: s.status, Log: s.log, Version: service.ReadBuild().Version, Bounds: s.bounds,
 	})
 	if err != nil {
 		return err

@@ -45,6 +45,13 @@ type Settings struct {
 
 	EgressAllow string `name:"egress-allow" placeholder:"NETWORKS" help:"Private networks, such as 10.1.0.0/16, that http, https and lambda subscriptions may lead to."`
 
+	MaxConnections           int `default:"0" help:"HTTP connections at a time, on each listener. Default: three quarters of the open files that the process may have."`
+	MaxConnectionsPerAddress int `default:"0" help:"HTTP connections at a time of one client address. Default: no limit."`
+	MaxInFlight              int `default:"4096" help:"Requests worked on at a time; more are told to try again. Long polls that wait do not count. 0: no limit."`
+	RateLimitCredential      int `default:"0" help:"Requests a second of each access key or API key. Default: no limit."`
+	RateLimitNamespace       int `default:"0" help:"SQS and SNS requests a second of each namespace. Default: no limit."`
+	RateLimitAuthFailures    int `default:"50" help:"Refused keys a second from one address; more are turned away unseen. 0: no limit."`
+
 	NATSURL              string `name:"nats-url" placeholder:"URL" help:"Use an external NATS cluster in operator mode instead of the embedded server."`
 	NATSOperatorSeedFile string `name:"nats-operator-seed-file" placeholder:"FILE" help:"Operator seed that signs accounts in the external cluster."`
 	NATSSystemCredsFile  string `name:"nats-system-creds-file" placeholder:"FILE" help:"Credentials of a user of the external cluster's system account."`
@@ -102,6 +109,9 @@ func (s *Settings) Validate() error {
 	if _, err := networks(s.EgressAllow); err != nil {
 		return bad("egress-allow", "%s", err)
 	}
+	if err := s.validateBounds(); err != nil {
+		return err
+	}
 	if err := s.validateCluster(); err != nil {
 		return err
 	}
@@ -123,6 +133,20 @@ func (s *Settings) Validate() error {
 		return bad("nats-operator-seed-file", "needs --nats-url")
 	case s.NATSURL == "" && s.NATSSystemCredsFile != "":
 		return bad("nats-system-creds-file", "needs --nats-url")
+	}
+	return nil
+}
+
+// validateBounds refuses limits that are none.
+func (s *Settings) validateBounds() error {
+	for name, value := range map[string]int{
+		"max-connections": s.MaxConnections, "max-connections-per-address": s.MaxConnectionsPerAddress,
+		"max-in-flight": s.MaxInFlight, "rate-limit-credential": s.RateLimitCredential,
+		"rate-limit-namespace": s.RateLimitNamespace, "rate-limit-auth-failures": s.RateLimitAuthFailures,
+	} {
+		if value < 0 || value > 1_000_000 {
+			return badSetting(name, fmt.Errorf("must be from 0 to 1000000, not %d", value))
+		}
 	}
 	return nil
 }

@@ -22,6 +22,7 @@ const (
 	writeTimeout      = 90 * time.Second
 	idleTimeout       = 60 * time.Second
 	maxHeaderBytes    = 32 << 10
+	maxStreams        = 100 // requests at a time of one HTTP/2 connection
 )
 
 // HTTP is one HTTP listener. Until [HTTP.Handle] is called it answers 503, so
@@ -34,6 +35,7 @@ type HTTP struct {
 	done     chan struct{}
 	serving  atomic.Bool
 	drain    context.CancelFunc // ends the waiting of long polls
+	conns    *connections
 }
 
 // ErrDraining is the cause of contexts made by [UntilDraining] when the server
@@ -66,6 +68,12 @@ type HTTPConfig struct {
 	Before   http.Handler
 	Failed   func(error) // called once when serving ends by itself
 	Log      *slog.Logger
+
+	// How many connections there may be at a time, and of one address. More are closed
+	// at once. Zero is no limit.
+	MaxConnections, MaxPerAddress int
+	// Refused is told of each that was closed, with one of the Limit names; nil: nobody.
+	Refused func(limit string)
 }
 
 // NewHTTP binds the address, unless it is given a listener. Before answers requests until Handle is called.
@@ -77,7 +85,10 @@ func NewHTTP(ctx context.Context, cfg HTTPConfig) (*HTTP, error) {
 			return nil, err
 		}
 	}
-	h := &HTTP{listener: l, failed: cfg.Failed, done: make(chan struct{})}
+	h := &HTTP{
+		listener: l, failed: cfg.Failed, done: make(chan struct{}),
+		conns: newConnections(cfg.MaxConnections, cfg.MaxPerAddress, cfg.Refused),
+	}
 	draining, drain := context.WithCancel(context.WithoutCancel(ctx))
 	h.drain = drain
 	h.Handle(cfg.Before)
@@ -89,6 +100,8 @@ func NewHTTP(ctx context.Context, cfg HTTPConfig) (*HTTP, error) {
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
+		ConnState:         h.conns.changed,
 		BaseContext: func(net.Listener) context.Context {
 			return context.WithValue(context.WithoutCancel(ctx), drainingKey{}, draining)
 		},
@@ -102,6 +115,9 @@ func NewHTTP(ctx context.Context, cfg HTTPConfig) (*HTTP, error) {
 
 // Address is the bound host:port.
 func (h *HTTP) Address() string { return h.listener.Addr().String() }
+
+// Connections is how many are open.
+func (h *HTTP) Connections() int { return h.conns.count() }
 
 // Handle replaces the handler for requests that arrive from now on.
 func (h *HTTP) Handle(next http.Handler) { h.handler.Store(&next) }

@@ -69,6 +69,9 @@ func NewMetrics(b Build) *Metrics {
 	return m
 }
 
+// Throttled counts what was turned away before a front door saw it.
+func (m *Metrics) Throttled(front, limit string) { m.throttle.WithLabelValues(front, limit).Inc() }
+
 // Register adds a part's own collectors.
 func (m *Metrics) Register(cs ...prometheus.Collector) error {
 	for _, c := range cs {
