@@ -35,7 +35,7 @@ func (n *Node) startEmbedded() error {
 	if err != nil {
 		return fmt.Errorf("configure nats-server: %w", err)
 	}
-	n.logs = &serverLog{log: n.log}
+	n.logs = newServerLog(n.log)
 	srv.SetLoggerV2(n.logs, false, false, false)
 	n.srv = srv
 	srv.Start()

@@ -18,6 +18,10 @@ type serverLog struct {
 	err error
 }
 
+func newServerLog(log *slog.Logger) *serverLog {
+	return &serverLog{log: log, failed: failure{news: make(chan struct{}, 1)}}
+}
+
 func (l *serverLog) put(level slog.Level, format string, v []any) {
 	if ctx := context.Background(); l.log.Enabled(ctx, level) {
 		l.log.LogAttrs(ctx, level, "nats-server", slog.String("text", fmt.Sprintf(format, v...)))

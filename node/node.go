@@ -209,9 +209,7 @@ func (n *Node) start(ctx context.Context) error {
 		if err := n.startEmbedded(); err != nil {
 			return err
 		}
-		background, stop := context.WithCancel(context.WithoutCancel(ctx))
-		n.stopRepair = stop
-		n.repairing.Go(func() { n.repair(background) })
+		n.keepRepaired(ctx)
 	}
 	var err error
 	if n.sys, err = n.connectSystem(ctx); err != nil {
@@ -272,10 +270,11 @@ func (n *Node) Stop(ctx context.Context) error {
 	if done {
 		return nil
 	}
-	for _, stop := range []context.CancelFunc{n.stopContact, n.stopRepair} {
-		if stop != nil {
-			stop()
-		}
+	if n.stopContact != nil {
+		n.stopContact()
+	}
+	if n.stopRepair != nil {
+		n.stopRepair()
 	}
 	n.repairing.Wait()
 	for _, c := range []*nats.Conn{n.ctl, n.sys} {

@@ -27,13 +27,20 @@ const (
 )
 
 // failure remembers the first write that failed.
-type failure struct{ text atomic.Pointer[string] }
+type failure struct {
+	text atomic.Pointer[string]
+	news chan struct{} // has room for one
+}
 
 // note takes a line of the server's log.
 func (f *failure) note(line string) {
 	for _, sign := range []string{"ritical write error", "will be DISABLED", "disabling JetStream"} {
 		if strings.Contains(line, sign) {
 			f.text.CompareAndSwap(nil, &line)
+			select {
+			case f.news <- struct{}{}:
+			default:
+			}
 			return
 		}
 	}
@@ -61,37 +68,63 @@ func (n *Node) Stored() error {
 	return n.logs.failed.err()
 }
 
+// keepRepaired begins to repair. It goes on when ctx has ended, until Stop.
+func (n *Node) keepRepaired(ctx context.Context) {
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	n.stopRepair = stop
+	n.repairing.Go(func() { n.repair(ctx) })
+}
+
 // repair starts JetStream anew whenever a write has failed and the disk takes writes
 // again, until ctx ends. A member of a cluster starts the whole process anew, as when
 // it was cut off: the others go on meanwhile.
 func (n *Node) repair(ctx context.Context) {
+	for {
+		select {
+		case <-n.logs.failed.news:
+		case <-ctx.Done():
+			return
+		}
+		for pause := repairEvery; n.logs.failed.err() != nil; pause = repairPause {
+			select {
+			case <-time.After(pause):
+			case <-ctx.Done():
+				return
+			}
+			n.awaitRoom(ctx)
+			if ctx.Err() != nil {
+				return
+			}
+			n.repairOnce(ctx)
+		}
+	}
+}
+
+// awaitRoom returns when the disk takes writes, or ctx ends.
+func (n *Node) awaitRoom(ctx context.Context) {
 	tick := time.NewTicker(repairEvery)
 	defer tick.Stop()
-	var last time.Time
-	for {
+	for n.roomFor(ctx) != nil {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return
 		}
-		if n.logs.failed.err() == nil || time.Since(last) < repairPause {
-			continue
-		}
-		if n.roomFor(ctx) != nil {
-			continue
-		}
-		last = time.Now()
-		if n.cfg.Cluster != nil {
-			n.log.ErrorContext(ctx, "a write failed and the disk is in order again: starting anew")
-			n.cfg.CutOff()
-			return
-		}
-		if err := n.restartJetStream(ctx); err != nil {
-			n.log.ErrorContext(ctx, "jetstream did not start again", "error", err)
-			continue
-		}
-		n.log.WarnContext(ctx, "a write had failed: jetstream was started again", "took", time.Since(last).Round(time.Millisecond).String())
 	}
+}
+
+func (n *Node) repairOnce(ctx context.Context) {
+	if n.cfg.Cluster != nil {
+		n.log.ErrorContext(ctx, "a write failed and the disk is in order again: starting anew")
+		n.cfg.CutOff()
+		return
+	}
+	began := time.Now()
+	if err := n.restartJetStream(ctx); err != nil {
+		n.log.ErrorContext(ctx, "jetstream did not start again", "error", err)
+		return
+	}
+	n.log.WarnContext(ctx, "a write had failed: jetstream was started again", "took", time.Since(began).Round(time.Millisecond).String())
 }
 
 // roomFor returns nil when there is room for new messages and the disk takes writes.

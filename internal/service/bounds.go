@@ -12,7 +12,7 @@ import (
 const (
 	LimitInFlight       = "in_flight"
 	LimitBodies         = "bodies"
-	LimitCredentialRate = "credential_rate"
+	LimitCredentialRate = "credential_rate" //nolint:gosec // a name, no secret
 	LimitNamespaceRate  = "namespace_rate"
 	LimitAuthFailures   = "auth_failures"
 )

@@ -3,10 +3,10 @@ package service
 import (
 	"bufio"
 	"context"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -108,7 +108,7 @@ func TestRatesForgetSoonerThanTheyGrow(t *testing.T) {
 	t.Parallel()
 	r := newRates(1, 1)
 	for i := range maxRates + 1000 {
-		if !r.allow(fmt.Sprint(i)) {
+		if !r.allow(strconv.Itoa(i)) {
 			t.Fatal("a new name was refused")
 		}
 	}

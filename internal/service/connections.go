@@ -105,5 +105,5 @@ func ConnectionsForFiles() int {
 	if n == 0 || n > most*4/3 {
 		return most
 	}
-	return max(int(n)*3/4, 16) //nolint:gosec // small
+	return max(int(n)*3/4, 16)
 }
