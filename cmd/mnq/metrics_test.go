@@ -107,6 +107,7 @@ func TestMetrics(t *testing.T) {
 		`mnq_queue_message_bytes_count` + of + `3`, `mnq_queue_messages\{project="` + project + `",state="visible"\} 1`, `mnq_queues` + of + `3`, `mnq_topics` + of + `1`,
 		`mnq_topic_subscriptions\{project="` + project + `",protocol="sqs"\} 2`, `mnq_quota_used_ratio\{limit="queues",project="` + project + `"\} 0.06`,
 		`mnq_quota_used_ratio\{limit="storage",project="` + project + `"\} [0-9.e-]+`, `mnq_topic_messages_published_total` + of + `1`,
+		`go_gc_gomemlimit_bytes [0-9.]+e\+(0[0-9]|1[0-7])`, // else it is 2^63
 		`mnq_topic_deliveries_total\{project="` + project + `",protocol="sqs",result="ok"\} 1`,
 		`mnq_topic_deliveries_total\{project="` + project + `",protocol="sqs",result="filtered"\} 1`, `mnq_topic_delivery_duration_seconds_count\{protocol="sqs"\} 1`,
 		`mnq_raft_leader 1`, `mnq_raft_peers_lagging 0`, `mnq_ready 1`, `mnq_tasks\{kind="redrive",state="running"\} 0`, `mnq_audit_records_total [1-9][0-9]*`,

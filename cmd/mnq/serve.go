@@ -4,6 +4,8 @@ import (
 	"log/slog"
 	"os"
 
+	"github.com/KimMachineGun/automemlimit/memlimit"
+
 	"github.com/openmnq/mnq/server"
 )
 
@@ -29,13 +31,28 @@ func (c *serveCmd) Run(a *app, settings []setting) error {
 		defer func() { _ = os.RemoveAll(dir) }()
 		c.DataDir = dir
 	}
-	s, err := server.New(a.ctx, server.Config{
-		Settings: c.Settings, MasterKey: a.env[envMasterKey], Log: logger(&c.Settings, a.stderr), CutOff: startAnew,
-	})
+	log := logger(&c.Settings, a.stderr)
+	limitMemory(log)
+	s, err := server.New(a.ctx, server.Config{Settings: c.Settings, MasterKey: a.env[envMasterKey], Log: log, CutOff: startAnew})
 	if err != nil {
 		return err
 	}
 	return s.Run(a.ctx, a.stdout)
+}
+
+// memoryShare is how much of the memory that there is the process tries to stay below.
+// The rest is for the page cache.
+const memoryShare = 0.75
+
+// limitMemory has garbage collected in time for the container or the machine. The NATS
+// server keeps the last written block of every stream in memory for ten seconds, 4 MiB
+// each: with many busy queues that is gigabytes of garbage if nothing says that it is
+// too much. GOMEMLIMIT in the environment decides instead.
+func limitMemory(log *slog.Logger) {
+	_, err := memlimit.Set(memlimit.WithRatio(memoryShare), memlimit.WithProvider(memlimit.ApplyFallback(memlimit.FromCgroup, memlimit.FromSystem)))
+	if err != nil {
+		log.Warn("the memory that there is cannot be found out: GOMEMLIMIT sets a limit", "error", err)
+	}
 }
 
 // forCluster fills in what a cluster implies where nothing else was said.
