@@ -50,7 +50,9 @@ type Config struct {
 	Exists func(namespaceID string) (exists, sure bool)
 	// LenientNames turns off the minute that a deleted queue's name stays taken and the minute between purges.
 	LenientNames bool
-	Log          *slog.Logger
+	// Charts says that what happens in queues is written down for [Queue.Chart].
+	Charts bool
+	Log    *slog.Logger
 }
 
 // nameHold is how long the name of a deleted queue stays taken, and how long
@@ -72,6 +74,7 @@ type Service struct {
 	loaded chan struct{} // closed when the definitions have been read once
 	ledger *ledger
 	tasks  *tasks
+	charts *charts
 
 	maxInFlight int // MaxInFlight, but for tests
 	tails       atomic.Int64
@@ -119,7 +122,7 @@ func New(cfg Config) (*Service, error) {
 		patience: node.PatienceFor(cfg.Replicas),
 		spaces:   map[string]*space{}, ids: map[string]*Queue{}, making: places{},
 	}
-	svc.ledger, svc.tasks = newLedger(svc), newTasks(svc)
+	svc.ledger, svc.tasks, svc.charts = newLedger(svc), newTasks(svc), newCharts(svc)
 	return svc, nil
 }
 
@@ -148,6 +151,9 @@ func (s *Service) Start(ctx context.Context) error {
 	select {
 	case <-s.loaded:
 		s.tasks.poke()
+		if s.cfg.Charts {
+			s.done.Go(func() { s.charts.keep(s.run) })
+		}
 		return nil
 	case <-ctx.Done():
 		stop()
@@ -163,6 +169,7 @@ func (s *Service) Stop(context.Context) error {
 	}
 	s.stop()
 	s.done.Wait()
+	s.charts.close()
 	s.mu.Lock()
 	spaces := s.spaces
 	s.spaces = map[string]*space{}

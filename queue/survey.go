@@ -286,9 +286,12 @@ func (f *fifo) look(ctx context.Context, w *wire) (seen glanced, err error) {
 // stored counts the messages, and the tombstones, from a place or time on, and says when
 // the first of them was stored.
 func (f *fifo) stored(ctx context.Context, w *wire, from readFrom) (n int64, first time.Time, err error) {
-	recs, more, err := f.readSome(ctx, w, f.q.record.Load().fifoMessages(), readFrom{seq: from.seq, time: from.time, n: 1})
-	if err != nil || len(recs) == 0 {
-		return 0, time.Time{}, err
+	recs, more, err := w.readSome(ctx, f.q.record.Load().stream(), f.q.record.Load().fifoMessages(), readFrom{seq: from.seq, time: from.time, n: 1})
+	if err != nil {
+		return 0, time.Time{}, f.q.streamError("queue.Survey", err)
+	}
+	if len(recs) == 0 {
+		return 0, time.Time{}, nil
 	}
 	return more + 1, recs[0].sent, nil
 }
@@ -298,9 +301,9 @@ func (f *fifo) hidden(ctx context.Context, w *wire) (all []hiddenMessage, err er
 	now := time.Now()
 	var reqs []request
 	for seq, read := uint64(1), 0; read < surveyLeases; {
-		recs, more, err := f.readSome(ctx, w, f.q.record.Load().leases(), readFrom{seq: seq, n: surveyBatch})
+		recs, more, err := w.readSome(ctx, f.q.record.Load().stream(), f.q.record.Load().leases(), readFrom{seq: seq, n: surveyBatch})
 		if err != nil {
-			return nil, err
+			return nil, f.q.streamError("queue.Survey", err)
 		}
 		for _, rec := range recs {
 			le, err := decodeLease(rec.seq, rec.header.Get(headLease))
@@ -329,7 +332,7 @@ func (f *fifo) hidden(ctx context.Context, w *wire) (all []hiddenMessage, err er
 }
 
 // readSome reads records of some subjects in order, and how many more there are.
-func (f *fifo) readSome(ctx context.Context, w *wire, subjects string, from readFrom) (recs []raw, more int64, err error) {
+func (w *wire) readSome(ctx context.Context, stream, subjects string, from readFrom) (recs []raw, more int64, err error) {
 	body, err := json.Marshal(struct {
 		Seq   uint64     `json:"seq,omitempty"`
 		Time  *time.Time `json:"start_time,omitempty"`
@@ -340,7 +343,7 @@ func (f *fifo) readSome(ctx context.Context, w *wire, subjects string, from read
 	if err != nil {
 		return nil, 0, err
 	}
-	err = w.collect(ctx, request{subject: "$JS.API.DIRECT.GET.q_" + f.q.id, data: body}, func(m *nats.Msg) (bool, error) {
+	err = w.collect(ctx, request{subject: "$JS.API.DIRECT.GET." + stream, data: body}, func(m *nats.Msg) (bool, error) {
 		switch status := m.Header.Get("Status"); status {
 		case "":
 			r, err := directRecord(m)
@@ -355,8 +358,5 @@ func (f *fifo) readSome(ctx context.Context, w *wire, subjects string, from read
 			return true, errors.New(status + " " + m.Header.Get("Description"))
 		}
 	})
-	if err != nil {
-		return nil, 0, f.q.streamError("queue.Survey", err)
-	}
-	return recs, more, nil
+	return recs, more, err
 }

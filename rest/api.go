@@ -148,6 +148,7 @@ func build(cfg Config) *API {
 	a.registerMessages()
 	a.registerSends()
 	a.registerTasks()
+	a.registerHistory()
 	a.registerTopics()
 	a.registerAudit()
 	a.registerBridges()

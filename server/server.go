@@ -196,6 +196,7 @@ func (s *Server) startQueues(ctx context.Context) (err error) {
 		Replicas: s.node.Replicas(), Partition: s.cfg.ARNPartition, Log: s.log,
 		GroupCommit: s.cfg.Fsync == node.FsyncAlways && !s.node.External(),
 		Accepts:     s.node.Accepts, Current: s.node.Current, Stored: s.node.Stored, Exists: s.exists, LenientNames: s.cfg.DevLenient,
+		Charts: true,
 	})
 	if err != nil {
 		return err
