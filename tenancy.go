@@ -69,9 +69,18 @@ type APIKey struct {
 	CreatedAt time.Time `json:"created_at"`
 }
 
+// User signs in to the console with a name and a password.
+type User struct {
+	Name       string    `json:"name"`
+	ProjectID  string    `json:"project_id,omitempty"` // empty: all projects
+	ReadOnly   bool      `json:"read_only"`
+	CreatedAt  time.Time `json:"created_at"`
+	PasswordAt time.Time `json:"password_at"` // when the password was set
+}
+
 // Identity is an authenticated caller of the control plane.
 type Identity struct {
-	AccessKey      string
+	AccessKey      string // of the API key; of a user "user/" and the name
 	OrganizationID string
 	ProjectID      string // empty: all projects
 	ReadOnly       bool

@@ -143,6 +143,8 @@ func build(cfg Config) *API {
 	a.registerNATS()
 	a.registerAWS()
 	a.registerOwn()
+	a.registerUsers()
+	a.registerUsage()
 	a.registerQueues()
 	a.registerQueueChanges()
 	a.registerMessages()
@@ -193,12 +195,20 @@ type caller struct {
 	path      string
 	address   string // host of the client, or of the proxy before us
 	agent     string
+	via       string // as the audit log names it
+}
+
+func newCaller(r *http.Request, via string) caller {
+	return caller{requestID: uuid.NewString(), path: r.URL.Path, address: service.ClientAddress(r), agent: r.UserAgent(), via: via}
 }
 
 // ServeHTTP answers one request. Every answer, errors and empty ones included,
 // carries Content-Type application/json and the security headers of the API.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c := caller{requestID: uuid.NewString(), path: r.URL.Path, address: service.ClientAddress(r), agent: r.UserAgent()}
+	c := newCaller(r, "api")
+	if strings.HasPrefix(c.agent, "mnq/") {
+		c.via = "cli"
+	}
 	setHeaders(w.Header(), c.requestID, r.TLS != nil)
 	defer a.recoverPanic(w, r, c.requestID)
 
@@ -215,6 +225,11 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.writeProblem(w, r, c.requestID, err)
 		return
 	}
+	a.serve(w, r, c)
+}
+
+// serve answers a caller whose identity is known.
+func (a *API) serve(w http.ResponseWriter, r *http.Request, c caller) {
 	if err := a.checkRegion(r.URL.Path); err != nil {
 		a.writeProblem(w, r, c.requestID, err)
 		return
@@ -224,6 +239,19 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a.mux.ServeHTTP(w, asJSON(r.WithContext(context.WithValue(r.Context(), contextKey{}, c))))
+}
+
+// As answers requests of somebody whom the console has identified. They may do what
+// an API key of the same project and access may, and the audit log says that they did
+// it in the console.
+func (a *API) As(who mnq.Identity) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := newCaller(r, "console")
+		c.Identity = who
+		setHeaders(w.Header(), c.requestID, r.TLS != nil)
+		defer a.recoverPanic(w, r, c.requestID)
+		a.serve(w, r, c)
+	})
 }
 
 // needsToken: all but the documentation does, paths that do not exist included.

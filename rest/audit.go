@@ -60,16 +60,13 @@ func audited[O any](ctx context.Context, a *API, op operation, f func() (O, erro
 func (a *API) auditRecord(c caller, op operation) tenant.AuditRecord {
 	r := tenant.AuditRecord{
 		Actor: c.AccessKey, Role: "full", ProjectID: a.projectOf(c, op), Action: op.id, Resource: c.path + op.target,
-		Address: c.address, Agent: c.agent, RequestID: c.requestID, Via: "api",
+		Address: c.address, Agent: c.agent, RequestID: c.requestID, Via: c.via,
 	}
 	switch {
 	case c.ReadOnly:
 		r.Role = "read-only"
 	case c.ProjectID != "":
 		r.Role = "project"
-	}
-	if strings.HasPrefix(c.agent, "mnq/") {
-		r.Via = "cli"
 	}
 	return r
 }

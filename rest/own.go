@@ -114,6 +114,10 @@ func (a *API) registerOwn() {
 		summary: "List all namespaces, the hidden ones too, with their quotas", noun: "namespace",
 	}, a.listAllNamespaces)
 	handle(a, operation{
+		id: "openmnq.GetNamespace", method: http.MethodGet, path: "/namespaces/{namespace_id}",
+		summary: "Get a namespace, hidden ones too, by its id or the account part of its queue URLs", noun: "namespace",
+	}, a.getAnyNamespace)
+	handle(a, operation{
 		id: "openmnq.GetQuota", method: http.MethodGet, path: "/namespaces/{namespace_id}/quota",
 		summary: "Get the quota in force of a namespace", noun: "namespace",
 	}, a.getQuota)
@@ -302,6 +306,14 @@ func (a *API) listAllNamespaces(_ context.Context, who mnq.Identity, in *pageInp
 	all := filter(a.dir.Namespaces(), func(n mnq.Namespace) bool { return who.Sees(n.ProjectID) })
 	sortBy(all, "created_at_asc", namespaceOrder)
 	return namespaceList{Namespaces: convert(cut(all, in.PageQuery), ownNamespace), TotalCount: len(all)}, nil
+}
+
+func (a *API) getAnyNamespace(_ context.Context, who mnq.Identity, in *quotaInput) (namespaceOnWire, error) {
+	n, err := a.anyNamespace(who, in.NamespaceID)
+	if err != nil {
+		return namespaceOnWire{}, err
+	}
+	return ownNamespace(n), nil
 }
 
 type quotaInput struct {

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math"
 	"net/http"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -52,6 +53,7 @@ type listQueuesInput struct {
 
 	NamespaceID string `path:"namespace_id" maxLength:"64" doc:"an id, or the account part of a queue URL"`
 	Prefix      string `query:"prefix" maxLength:"80" doc:"only names that begin with it"`
+	Contains    string `query:"contains" maxLength:"80" doc:"only names that it is part of"`
 }
 
 // countedAtOnce is how many queues of a page are asked for their counts together.
@@ -63,6 +65,9 @@ func (a *API) listQueues(ctx context.Context, who mnq.Identity, in *listQueuesIn
 		return queueList{}, err
 	}
 	names, _ := a.queues.List(ns, in.Prefix, "", math.MaxInt)
+	if in.Contains != "" {
+		names = filter(names, func(name string) bool { return strings.Contains(name, in.Contains) })
+	}
 	page := cut(names, in.PageQuery)
 	found := make([]*queueOnWire, len(page))
 	var g errgroup.Group

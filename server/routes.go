@@ -13,9 +13,10 @@ import (
 // routes puts the front doors on one listener. Paths that no other front door owns
 // belong to SQS and SNS: queue URLs are /{account}/{queue}, the links in messages of
 // topics are /?Action=…, and their certificates are beside them.
-func (s *Server) routes(control, planes http.Handler, metrics http.HandlerFunc) http.Handler {
+func (s *Server) routes(control, planes, pages http.Handler, metrics http.HandlerFunc) http.Handler {
 	control = s.metrics.Observe("rest", s.log, s.withStatus(control))
 	planes = s.metrics.Observe("sqs", s.log, planes) // which of the two, it tells itself
+	pages = s.metrics.Observe("console", s.log, pages)
 	if s.cfg.AdminHTTP != "" {
 		metrics = http.NotFound
 	}
@@ -30,7 +31,7 @@ func (s *Server) routes(control, planes http.Handler, metrics http.HandlerFunc) 
 		case "metrics":
 			metrics.ServeHTTP(w, r)
 		case "console":
-			http.Error(w, "the web console is not part of this version", http.StatusNotFound)
+			pages.ServeHTTP(w, r)
 		default:
 			planes.ServeHTTP(w, r)
 		}
@@ -39,7 +40,7 @@ func (s *Server) routes(control, planes http.Handler, metrics http.HandlerFunc) 
 
 // starting answers while the parts start.
 func (s *Server) starting() http.Handler {
-	return s.routes(rest.Starting(s.health.Waiting), aws.Starting(), notYet)
+	return s.routes(rest.Starting(s.health.Waiting), aws.Starting(), http.HandlerFunc(notYet), notYet)
 }
 
 func (s *Server) adminStarting() http.Handler {

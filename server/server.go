@@ -21,6 +21,7 @@ import (
 
 	"github.com/openmnq/mnq"
 	"github.com/openmnq/mnq/aws"
+	"github.com/openmnq/mnq/console"
 	"github.com/openmnq/mnq/internal/service"
 	"github.com/openmnq/mnq/node"
 	"github.com/openmnq/mnq/queue"
@@ -246,12 +247,19 @@ func (s *Server) openFrontDoors(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	pages, err := console.New(console.Config{
+		Directory: s.directory, API: control.As, Region: s.cfg.Region, PublicURL: s.publicHTTP, NATSEndpoint: s.publicNATS,
+		Log: s.log, Version: service.ReadBuild().Version,
+	})
+	if err != nil {
+		return err
+	}
 	if err := s.registerMetrics(); err != nil {
 		return err
 	}
 	s.health.AddCheck("nats", s.node.Ready)
 	s.health.AddCheck("directory", s.directory.Ready)
-	s.http.Handle(s.routes(control, planes, s.serveMetrics))
+	s.http.Handle(s.routes(control, planes, pages, s.serveMetrics))
 	if s.admin != nil {
 		s.admin.Handle(s.adminRoutes())
 	}

@@ -103,7 +103,7 @@ func (d *Directory) newCredentialRecord(op string, in NewCredential) (*credentia
 			in.ProjectID != "" && in.ProjectID != ns.Namespace.ProjectID {
 			return
 		}
-		users = x.users(r.Credential.NamespaceID)
+		users = x.natsUsers(r.Credential.NamespaceID)
 		err = nil
 	})
 	switch {

@@ -28,6 +28,7 @@ import (
 type Limits struct {
 	Projects   int // default 1,000
 	APIKeys    int // default 1,000
+	Users      int // default 1,000
 	Namespaces int // default 10,000, hidden ones included
 	// Credentials is how many a namespace may have. For NATS the deleted ones
 	// count too, because the account has to carry their revocation for ever.
@@ -66,6 +67,7 @@ func (c *Config) validate() error {
 	}
 	c.Limits.Projects = cmp.Or(c.Limits.Projects, 1000)
 	c.Limits.APIKeys = cmp.Or(c.Limits.APIKeys, 1000)
+	c.Limits.Users = cmp.Or(c.Limits.Users, 1000)
 	c.Limits.Namespaces = cmp.Or(c.Limits.Namespaces, 10_000)
 	c.Limits.Credentials = cmp.Or(c.Limits.Credentials, 5000)
 	if c.Log == nil {
@@ -95,6 +97,8 @@ type Directory struct {
 	view   *view
 	conns  *connections
 	audit  *auditLog
+
+	sessions sessions
 
 	follower *follower // nil unless other processes change accounts of our server
 

@@ -2,6 +2,7 @@ package tenant
 
 import (
 	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 
 	"github.com/openmnq/mnq"
@@ -17,6 +18,7 @@ type index struct {
 	namespaces  map[string]*namespaceRecord
 	credentials map[string]*openCredential
 	activations map[string]*activationRecord
+	users       map[string]*userRecord // by name
 
 	keyByHash    map[[sha256.Size]byte]string // → access key
 	credByAccess map[string]string            // access key → credential id
@@ -32,8 +34,8 @@ func newIndex() *index {
 	return &index{
 		projects: map[string]*projectRecord{}, apiKeys: map[string]*apiKeyRecord{},
 		namespaces: map[string]*namespaceRecord{}, credentials: map[string]*openCredential{},
-		activations: map[string]*activationRecord{},
-		keyByHash:   map[[sha256.Size]byte]string{}, credByAccess: map[string]string{},
+		activations: map[string]*activationRecord{}, users: map[string]*userRecord{},
+		keyByHash: map[[sha256.Size]byte]string{}, credByAccess: map[string]string{},
 	}
 }
 
@@ -60,6 +62,8 @@ func (x *index) set(key string, value []byte, sealer *Sealer) error {
 		return put(key, value, func(r *namespaceRecord) error { x.namespaces[id] = r; return nil })
 	case activationPrefix:
 		return put(key, value, func(r *activationRecord) error { x.activations[id] = r; return nil })
+	case userPrefix:
+		return put(key, value, func(r *userRecord) error { x.users[r.User.Name] = r; return nil })
 	case credentialPrefix:
 		return put(key, value, func(r *credentialRecord) error { return x.setCredential(id, r, sealer) })
 	}
@@ -111,6 +115,10 @@ func (x *index) drop(key string) {
 		delete(x.namespaces, id)
 	case activationPrefix:
 		delete(x.activations, id)
+	case userPrefix:
+		if name, err := hex.DecodeString(id); err == nil {
+			delete(x.users, string(name))
+		}
 	case credentialPrefix:
 		if c := x.credentials[id]; c != nil {
 			delete(x.credByAccess, c.Credential.AccessKey)
@@ -161,9 +169,9 @@ func (x *index) hasNamespaces(projectID string) bool {
 	return false
 }
 
-// users counts a namespace's credentials and the revoked ones that its account
+// natsUsers counts a namespace's credentials and the revoked ones that its account
 // still has to carry.
-func (x *index) users(namespaceID string) int {
+func (x *index) natsUsers(namespaceID string) int {
 	n := 0
 	for _, c := range x.credentials {
 		if c.Credential.NamespaceID == namespaceID {

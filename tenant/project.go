@@ -80,7 +80,7 @@ func (d *Directory) Projects() []mnq.Project {
 	return all
 }
 
-// DeleteProject removes an empty project and the API keys that are bound to it;
+// DeleteProject removes an empty project and the API keys and users that are bound to it;
 // kind Conflict while it has namespaces or active services, and for the default
 // project.
 func (d *Directory) DeleteProject(ctx context.Context, id string) error {
@@ -116,13 +116,18 @@ func (d *Directory) finishProject(ctx context.Context, id string, rev uint64) er
 		return err
 	}
 	used := false
-	var keys []string
+	var keys []string // of records that go with it
 	d.view.look(func(x *index) {
 		a := x.activations[id]
 		used = x.hasNamespaces(id) || a != nil && (!a.idle() || a.closing())
 		for _, r := range x.apiKeys {
 			if r.Key.ProjectID == id {
-				keys = append(keys, r.Key.AccessKey)
+				keys = append(keys, apiKeyPrefix+r.Key.AccessKey)
+			}
+		}
+		for _, r := range x.users {
+			if r.User.ProjectID == id {
+				keys = append(keys, userKey(r.User.Name))
 			}
 		}
 	})
@@ -143,7 +148,7 @@ func (d *Directory) finishProject(ctx context.Context, id string, rev uint64) er
 		}
 	}
 	for _, k := range keys {
-		if _, err := d.store.remove(ctx, apiKeyPrefix+k); err != nil {
+		if _, err := d.store.remove(ctx, k); err != nil {
 			return err
 		}
 	}

@@ -21,6 +21,7 @@ const (
 	namespacePrefix  = "ns."
 	credentialPrefix = "cred."
 	activationPrefix = "activation."
+	userPrefix       = "user."
 )
 
 // header is what all records begin with.

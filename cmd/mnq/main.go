@@ -80,6 +80,7 @@ type commands struct {
 	Audit      auditCmd      `cmd:"" group:"client" help:"Who did what: the audit log, the newest record first."`
 	Project    projectCmd    `cmd:"" group:"client" help:"Projects, which own namespaces."`
 	Key        keyCmd        `cmd:"" group:"client" help:"API keys for the control plane."`
+	User       userCmd       `cmd:"" group:"client" help:"Users, who sign in to the console."`
 	Completion completionCmd `cmd:"" help:"Print the completion script of a shell."`
 	Complete   completeCmd   `cmd:"" name:"__complete" hidden:"" passthrough:""`
 	Context    contextCmd    `cmd:"" group:"client" help:"Remembered servers, for use instead of the SCW_* variables."`
