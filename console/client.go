@@ -86,6 +86,7 @@ func (p *page) problem(err error) *problem {
 		return &problem{Status: http.StatusServiceUnavailable, Message: "The storage does not answer. Nothing is lost: try again in a moment."}
 	case mnq.Invalid, mnq.Throttled, mnq.Unauthenticated:
 		return &problem{Status: http.StatusBadRequest, Message: e.Msg}
+	default:
 	}
 	p.c.cfg.Log.ErrorContext(p.r.Context(), "console failed", "path", p.r.URL.Path, "error", err)
 	return &problem{Status: http.StatusInternalServerError, Message: "Something went wrong here, and it is in the server's log."}
@@ -135,11 +136,6 @@ func (p *page) v1alpha1(parts ...string) string {
 	return at("/mnq/v1alpha1/regions/"+p.c.cfg.Region, parts...)
 }
 
-// v1beta1 is the path of a resource of that version.
-func (p *page) v1beta1(parts ...string) string {
-	return at("/mnq/v1beta1/regions/"+p.c.cfg.Region, parts...)
-}
-
 // request is a call of the control plane by whoever has signed in.
 func (p *page) request(method, path string, in any) (*http.Request, error) {
 	var body io.Reader
@@ -150,7 +146,7 @@ func (p *page) request(method, path string, in any) (*http.Request, error) {
 		}
 		body = bytes.NewReader(raw)
 	}
-	r, err := http.NewRequestWithContext(p.r.Context(), method, path, body)
+	r, err := http.NewRequestWithContext(p.r.Context(), method, path, body) //nolint:gosec // it never leaves the process
 	if err != nil {
 		return nil, err
 	}

@@ -178,12 +178,12 @@ func (c *Console) fail(p *page, err error) {
 	}
 	bad := p.problem(err)
 	title := "Something went wrong"
-	switch {
-	case bad.Status == http.StatusNotFound:
+	switch bad.Status {
+	case http.StatusNotFound:
 		title = "Not found"
-	case bad.Status == http.StatusForbidden:
+	case http.StatusForbidden:
 		title = "Not allowed"
-	case bad.Status == http.StatusServiceUnavailable:
+	case http.StatusServiceUnavailable:
 		title = "Not available right now"
 	}
 	p.status = bad.Status

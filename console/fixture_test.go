@@ -59,7 +59,9 @@ func runTests(m *testing.M) int {
 	check(err)
 	check(topicService.Start(ctx))
 	nats := func() string { return "nats://mnq.test:4222" }
-	api, err := rest.New(rest.Config{Directory: shared, Queues: queueService, Topics: topicService, Region: "fr-par", NATSEndpoint: nats, PublicURL: here})
+	api, err := rest.New(rest.Config{
+		Directory: shared, Queues: queueService, Topics: topicService, Region: "fr-par", NATSEndpoint: nats, PublicURL: here, Status: n.Status,
+	})
 	check(err)
 	handler, err = New(Config{Directory: shared, API: api.As, Region: "fr-par", PublicURL: here, NATSEndpoint: nats})
 	check(err)

@@ -58,7 +58,7 @@ func (p *page) signedIn() error {
 
 // setCookie sets a cookie of the console; seconds < 0 removes it.
 func (p *page) setCookie(name, value string, seconds int) {
-	http.SetCookie(p.w, &http.Cookie{
+	http.SetCookie(p.w, &http.Cookie{ //nolint:gosec // Secure wherever the browser came over TLS
 		Name: name, Value: value, Path: Prefix, MaxAge: seconds,
 		HttpOnly: true, Secure: p.overTLS(), SameSite: http.SameSiteStrictMode,
 	})
@@ -119,8 +119,7 @@ func (p *page) signIn() error {
 		return err
 	}
 	p.setCookie(sessionCookie, token.Reveal(), int(tenant.SessionTime/time.Second))
-	http.Redirect(p.w, p.r, ownPath(to), http.StatusSeeOther)
-	return nil
+	return p.redirectTo(ownPath(to))
 }
 
 // authenticate checks what was given, and the audit log says how it went.
@@ -183,8 +182,7 @@ func (p *page) setTheme() error {
 	default:
 		p.setCookie(themeCookie, "", -1)
 	}
-	http.Redirect(p.w, p.r, ownPath(p.r.PostFormValue("to")), http.StatusSeeOther)
-	return nil
+	return p.redirectTo(ownPath(p.r.PostFormValue("to")))
 }
 
 // ownPath is to, if that is a page of the console, and otherwise the first one: a link

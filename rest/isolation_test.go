@@ -52,6 +52,8 @@ func TestForeignResourcesDoNotExist(t *testing.T) {
 		{"GET", own + "/namespaces/ID/quota", "", nats, unknownID},
 		{"GET", own + "/namespaces/ID/quota", "", "project-" + b.project, "project-" + unknownUUID},
 		{"GET", own + "/namespaces/ID/settings", "", aws, unknownID},
+		{"GET", own + "/namespaces/ID", "", aws, unknownID},
+		{"GET", own + "/namespaces/ID/usage", "", nats, unknownID},
 		{"PUT", own + "/namespaces/ID/settings", "{}", aws, unknownID},
 		{"GET", own + "/namespaces/ID/queues", "", aws, unknownID},
 		{"POST", own + "/namespaces/ID/queues", `{"name":"q"}`, aws, unknownID},
@@ -106,6 +108,8 @@ func TestReadOnlyKeysChangeNothing(t *testing.T) {
 		"/nats-credentials": `{"nats_account_id":"` + unknownID + `","name":"n"}`,
 		"/projects":         `{"name":"n"}`,
 		"/api-keys":         `{"name":"n"}`,
+		"/users":            `{"name":"n","password":"correct horse battery"}`,
+		"/password":         `{"password":"correct horse battery"}`,
 		"/queues":           `{"name":"n"}`,
 		"/q":                `{}`,
 		"/messages":         `{"messages":[{"body":"b"}]}`,
@@ -125,7 +129,7 @@ func TestReadOnlyKeysChangeNothing(t *testing.T) {
 		tried++
 		path := strings.NewReplacer("{region}", "fr-par", "{namespace_id}", unknownID, "{nats_account_id}", unknownID,
 			"{credential_id}", unknownUUID, "{nats_credentials_id}", unknownUUID, "{credentials_id}", unknownUUID,
-			"{project_id}", unknownUUID, "{access_key}", "SCWXXXXXXXXXXXXXXXXX",
+			"{project_id}", unknownUUID, "{user_name}", "u", "{access_key}", "SCWXXXXXXXXXXXXXXXXX",
 			"{queue_name}", "q", "{topic_name}", "t", "{task_id}", unknownUUID, "{subscription_id}", unknownUUID, "{bridge_id}", unknownUUID).Replace(op.Path)
 		body := bodies[path[strings.LastIndex(path, "/"):]]
 		if body == "" && (op.Method == http.MethodPost || op.Method == http.MethodPatch) {
@@ -141,7 +145,7 @@ func TestReadOnlyKeysChangeNothing(t *testing.T) {
 			}
 		}
 	}
-	if tried != 6+6+2*5+5+9+5+2 {
+	if tried != 6+6+2*5+5+9+5+2+3 {
 		t.Errorf("%d operations write", tried)
 	}
 	b.wantProblem(b.send(b.reader, "POST", alpha+"/namespaces", bodies["/namespaces"]), 403, refused("create", "namespace"))

@@ -44,10 +44,10 @@ type Session struct {
 
 // sessionRecord is a session as it is stored, sealed.
 type sessionRecord struct {
-	Actor  string    `json:"actor"`
-	Secret []byte    `json:"secret"` // SHA-256 of the token's secret
-	CSRF   string    `json:"csrf"`
-	Began  time.Time `json:"began"`
+	Actor string    `json:"actor"`
+	Hash  []byte    `json:"hash"` // SHA-256 of the token's secret
+	CSRF  string    `json:"csrf"`
+	Began time.Time `json:"began"`
 }
 
 func (r *sessionRecord) over(t time.Time) bool { return t.Sub(r.Began) >= SessionTime }
@@ -100,7 +100,7 @@ func (d *Directory) OpenSession(ctx context.Context, id mnq.Identity) (token mnq
 	secret := make([]byte, sessionSecret)
 	_, _ = rand.Read(secret) // never fails: crypto/rand ends the process instead
 	hash := sha256.Sum256(secret)
-	raw, err := json.Marshal(sessionRecord{Actor: id.AccessKey, Secret: hash[:], CSRF: rand.Text(), Began: time.Now().UTC()})
+	raw, err := json.Marshal(sessionRecord{Actor: id.AccessKey, Hash: hash[:], CSRF: rand.Text(), Began: time.Now().UTC()})
 	if err != nil {
 		return "", err
 	}
@@ -119,9 +119,11 @@ func (d *Directory) freePlace(ctx context.Context, kv *node.Bucket, owner []byte
 	for place := range byte(sessionPlaces) {
 		r, err := d.readSession(ctx, kv, sessionKey(owner, place))
 		switch {
-		case mnq.KindOf(err) == mnq.Unavailable && err != nil:
+		case errors.Is(err, errNoSession):
+			return place, nil
+		case err != nil:
 			return 0, err
-		case err != nil || r.over(time.Now()):
+		case r.over(time.Now()):
 			return place, nil
 		case began.IsZero() || r.Began.Before(began):
 			oldest, began = place, r.Began
@@ -167,7 +169,7 @@ func (d *Directory) findSession(ctx context.Context, token mnq.Secret) (*session
 		return nil, "", err
 	}
 	hash := sha256.Sum256(raw[sessionName+1:])
-	if subtle.ConstantTimeCompare(hash[:], r.Secret) != 1 || r.over(time.Now()) {
+	if subtle.ConstantTimeCompare(hash[:], r.Hash) != 1 || r.over(time.Now()) {
 		return nil, "", errNoSession
 	}
 	return r, key, nil

@@ -24,9 +24,13 @@ func TestUsers(t *testing.T) {
 		t.Errorf("the name twice: %v", err)
 	}
 	for _, n := range []NewUser{
-		{Name: "", Password: goodPassword}, {Name: "a b", Password: goodPassword}, {Name: "a/b", Password: goodPassword},
-		{Name: "Ada", Password: goodPassword}, {Name: strings.Repeat("a", 65), Password: goodPassword},
-		{Name: "b", Password: "short"}, {Name: "b", Password: mnq.Secret(strings.Repeat("a", 257))},
+		{Name: "", Password: goodPassword},
+		{Name: "a b", Password: goodPassword},
+		{Name: "a/b", Password: goodPassword},
+		{Name: "Ada", Password: goodPassword},
+		{Name: strings.Repeat("a", 65), Password: goodPassword},
+		{Name: "b", Password: "short"},
+		{Name: "b", Password: mnq.Secret(strings.Repeat("a", 257))},
 	} {
 		if _, err := d.CreateUser(t.Context(), n); mnq.KindOf(err) != mnq.Invalid {
 			t.Errorf("%q: %v", n.Name, err)
@@ -186,6 +190,7 @@ func TestSessionsAreBounded(t *testing.T) {
 }
 
 func TestSessionsExpire(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := setup(t, "")
 		d := b.process(t)

@@ -108,7 +108,7 @@ func TestPaths(t *testing.T) {
 		{plain.http + "/debug/pprof/", 404, ""},
 		{plain.http + "/openapi.json", 200, `"openapi": "3.1`},
 		{plain.http + "/docs", 200, "<html"},
-		{plain.http + "/console/", 404, "console"},
+		{plain.http + "/console/", 200, "Sign in"},
 		{plain.http + "/mnq/v1alpha1/regions/fr-par/namespaces", 401, "denied_authentication"},
 		{plain.http + "/openmnq/v1/projects", 401, "denied_authentication"},
 		{plain.http + "/?Action=ListQueues&Version=2012-11-05", 403, "<ErrorResponse"},
