@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"net"
 	"net/http"
 	"net/url"
 	"path"
@@ -127,7 +126,7 @@ func (p *page) authenticate(name string, secret mnq.Secret) (id mnq.Identity, er
 	if name == "" || secret == "" || len(name) > 128 || len(secret) > 512 {
 		return id, &mnq.Error{Kind: mnq.Unauthenticated, Op: "console.signIn", Msg: "a name and a secret are needed"}
 	}
-	host, _, _ := net.SplitHostPort(p.r.RemoteAddr)
+	host := service.ClientAddress(p.r)
 	if !p.c.tries.allow(time.Now(), name, host) {
 		if info := service.RequestOf(p.r.Context()); info != nil {
 			info.Throttled = "sign_in"
