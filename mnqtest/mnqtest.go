@@ -38,6 +38,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/openmnq/mnq"
+	"github.com/openmnq/mnq/definition"
 	"github.com/openmnq/mnq/internal/natsclock"
 	"github.com/openmnq/mnq/node"
 	"github.com/openmnq/mnq/server"
@@ -65,23 +66,34 @@ type Server struct {
 }
 
 // Option changes how Start starts a server.
-type Option func(*server.Config)
+type Option func(*config)
+
+type config struct {
+	server.Config
+
+	definitions string
+}
 
 // LogTo writes the server's log to w, from level on. Without it there is none.
 func LogTo(w io.Writer, level slog.Level) Option {
-	return func(c *server.Config) { c.Log = slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level})) }
+	return func(c *config) { c.Log = slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level})) }
 }
 
 // Dir keeps the data in dir instead of a temporary directory, so that a later server can
 // go on with it. One server at a time can use it.
-func Dir(dir string) Option { return func(c *server.Config) { c.DataDir = dir } }
+func Dir(dir string) Option { return func(c *config) { c.DataDir = dir } }
 
 // Lenient leaves out SQS's rules of 60 seconds after DeleteQueue and PurgeQueue.
-func Lenient() Option { return func(c *server.Config) { c.DevLenient = true } }
+func Lenient() Option { return func(c *config) { c.DevLenient = true } }
 
 // Synced makes every acknowledged write reach the disk, as mnq serve does. Without it a
 // kill of the test's process loses nothing either, but a power cut may.
-func Synced() Option { return func(c *server.Config) { c.Fsync = node.FsyncAlways } }
+func Synced() Option { return func(c *config) { c.Fsync = node.FsyncAlways } }
+
+// Define creates the queues and topics in the text of an mnq.yaml, in region [Region].
+func Define(yaml string) Option {
+	return func(c *config) { c.Region, c.definitions = Region, yaml }
+}
 
 // stopTimeout bounds the end of a test.
 const stopTimeout = 20 * time.Second
@@ -89,13 +101,13 @@ const stopTimeout = 20 * time.Second
 // Start runs a server until the test ends. It fails the test when that is not possible.
 func Start(t testing.TB, options ...Option) *Server {
 	t.Helper()
-	config := server.Config{
+	config := config{Config: server.Config{
 		Settings: server.Settings{
 			HTTP: "127.0.0.1:0", NATS: "127.0.0.1:0", Region: "fr-par", ARNPartition: "aws", Fsync: node.FsyncInterval, Replicas: 1,
 			ShutdownTimeout: stopTimeout, Dev: true, DevAccountID: Account,
 		},
 		Log: slog.New(slog.DiscardHandler),
-	}
+	}}
 	for _, o := range options {
 		o(&config)
 	}
@@ -118,7 +130,11 @@ func Start(t testing.TB, options ...Option) *Server {
 	if err := config.Validate(); config.Listener == nil && err != nil {
 		t.Fatalf("mnqtest: %v", err)
 	}
-	running, err := server.New(t.Context(), config)
+	var err error
+	if config.Definitions, err = definition.Parse([]byte(config.definitions)); err != nil {
+		t.Fatalf("mnqtest: the definitions: %v", err)
+	}
+	running, err := server.New(t.Context(), config.Config)
 	if err != nil {
 		t.Fatalf("mnqtest: %v", err)
 	}

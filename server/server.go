@@ -22,6 +22,7 @@ import (
 	"github.com/openmnq/mnq"
 	"github.com/openmnq/mnq/aws"
 	"github.com/openmnq/mnq/console"
+	"github.com/openmnq/mnq/definition"
 	"github.com/openmnq/mnq/internal/service"
 	"github.com/openmnq/mnq/node"
 	"github.com/openmnq/mnq/queue"
@@ -37,6 +38,9 @@ type Config struct {
 	MasterKey string // opens the secrets at rest; "": a key in the data directory
 	Log       *slog.Logger
 	CutOff    func() // ends the process at once; see [node.Config.CutOff]
+
+	// Definitions are created when the server starts, with Settings.Dev.
+	Definitions *definition.File
 
 	// Listener takes the place of Settings.HTTP, which still names it. Together with
 	// an empty Settings.NATS it makes a server without sockets.
@@ -59,6 +63,7 @@ type Server struct {
 	directory *tenant.Directory
 	queues    *queue.Service
 	topics    *topic.Service
+	planes    http.Handler // SQS and SNS
 
 	certificate *service.Certificate // nil without TLS
 	delivered   *prometheus.HistogramVec
@@ -185,6 +190,7 @@ func (s *Server) parts() []service.Part {
 		service.Part{Name: "queues", Start: s.startQueues, Stop: func(ctx context.Context) error { return s.queues.Stop(ctx) }},
 		service.Part{Name: "topics", Start: s.startTopics, Stop: func(ctx context.Context) error { return s.topics.Stop(ctx) }},
 		service.Part{Name: "front doors", Start: s.openFrontDoors, Stop: s.http.Stop},
+		service.Part{Name: "definitions", Start: s.define},
 		service.Part{Name: "nats listener", Start: func(context.Context) error { return s.node.Listen() }},
 		service.Part{Name: "nats websocket", Start: s.node.ListenWebSocket},
 	)
@@ -240,6 +246,7 @@ func (s *Server) openFrontDoors(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.planes = planes
 	control, err := rest.New(rest.Config{
 		Directory: s.directory, Queues: s.queues, Topics: s.topics, Region: s.cfg.Region, NATSEndpoint: s.publicNATS, PublicURL: s.publicHTTP,
 		Status: s.status, Log: s.log, Version: service.ReadBuild().Version, Bounds: s.bounds,

@@ -14,6 +14,9 @@ const (
 	devSecret    = mnq.Secret("test")
 )
 
+// DevKeys are the access key and secret that open the account of `mnq serve --dev`.
+func DevKeys() (accessKey string, secret mnq.Secret) { return devAccessKey, devSecret }
+
 var regionRule = regexp.MustCompile(`^[a-z0-9-]{1,32}$`)
 
 // DevQuota is what every namespace of `mnq serve --dev` gets: no limits, but for

@@ -6,7 +6,8 @@ import (
 )
 
 type configCmd struct {
-	Print configPrintCmd `cmd:"" help:"Print the settings in force and where each comes from."`
+	Schema configSchemaCmd `cmd:"" help:"Print the JSON schema of the configuration file."`
+	Print  configPrintCmd  `cmd:"" help:"Print the settings in force and where each comes from."`
 }
 
 type configPrintCmd struct {
@@ -19,6 +20,9 @@ type configPrintCmd struct {
 // hold one are refused.
 func (c *configPrintCmd) Run(a *app, settings []setting) error {
 	if err := c.Validate(); err != nil {
+		return err
+	}
+	if _, err := definitions(&c.Settings); err != nil {
 		return err
 	}
 	forDev(&c.Settings, settings)

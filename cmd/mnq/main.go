@@ -67,6 +67,8 @@ type commands struct {
 	Serve   serveCmd   `cmd:"" help:"Run the server: control plane, NATS and SQS."`
 	Config  configCmd  `cmd:"" help:"Look at the server's settings."`
 	Cluster clusterCmd `cmd:"" help:"Prepare the nodes of a cluster."`
+	Import  importCmd  `cmd:"" help:"Create the queues, topics and subscriptions of a file, or of another server."`
+	Migrate migrateCmd `cmd:"" help:"Copy queues, topics and subscriptions from another server, and move the messages with --drain."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 
 	Namespace  namespaceCmd  `cmd:"" group:"client" help:"Namespaces: isolated NATS accounts, or SQS/SNS brokers."`

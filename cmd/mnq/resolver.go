@@ -12,6 +12,9 @@ import (
 
 	"github.com/alecthomas/kong"
 	"gopkg.in/yaml.v3"
+
+	"github.com/openmnq/mnq/definition"
+	"github.com/openmnq/mnq/server"
 )
 
 // maxConfigFile bounds the configuration file.
@@ -98,21 +101,48 @@ func (r *resolver) load(ctx *kong.Context) error {
 	return err
 }
 
+// readBoundedFile reads a file of at most maxConfigFile bytes.
+func readBoundedFile(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	raw, err := io.ReadAll(io.LimitReader(f, maxConfigFile+1))
+	if err == nil && len(raw) > maxConfigFile {
+		err = fmt.Errorf("%s: is larger than 1 MiB", name)
+	}
+	return raw, err
+}
+
+// definitions are the queues and topics in the configuration file; nil without any.
+func definitions(s *server.Settings) (*definition.File, error) {
+	if s.Config == "" {
+		return nil, nil
+	}
+	raw, err := readBoundedFile(s.Config)
+	if err != nil {
+		return nil, usagef("--config: %w", err)
+	}
+	f, err := definition.Parse(raw)
+	switch {
+	case err != nil:
+		return nil, usagef("--config: %s: %w", s.Config, err)
+	case f.Empty():
+		return nil, nil
+	case !s.Dev:
+		return nil, usagef("--config: %s: queues and topics in it need --dev; for other servers there is mnq import %s", s.Config, s.Config)
+	}
+	return f, nil
+}
+
 func readConfig(name string, known map[string]bool) (map[string]string, error) {
 	fail := func(format string, args ...any) error {
 		return fmt.Errorf("--config: %s: %s", name, fmt.Sprintf(format, args...))
 	}
-	f, err := os.Open(name)
+	raw, err := readBoundedFile(name)
 	if err != nil {
 		return nil, fmt.Errorf("--config: %w", err)
-	}
-	defer f.Close()
-	raw, err := io.ReadAll(io.LimitReader(f, maxConfigFile+1))
-	if err != nil {
-		return nil, fmt.Errorf("--config: %w", err)
-	}
-	if len(raw) > maxConfigFile {
-		return nil, fail("is larger than 1 MiB")
 	}
 	nodes := map[string]yaml.Node{}
 	if err := yaml.NewDecoder(bytes.NewReader(raw)).Decode(&nodes); err != nil && !errors.Is(err, io.EOF) {
@@ -122,6 +152,7 @@ func readConfig(name string, known map[string]bool) (map[string]string, error) {
 	for _, key := range slices.Sorted(maps.Keys(nodes)) {
 		node := nodes[key]
 		switch {
+		case key == definition.SectionQueues, key == definition.SectionTopics: // read by definitions
 		case !known[key]:
 			return nil, fail("line %d: unknown setting %q", node.Line, key)
 		case node.Kind != yaml.ScalarNode:

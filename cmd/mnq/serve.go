@@ -21,6 +21,10 @@ func (c *serveCmd) Run(a *app, settings []setting) error {
 	if err := c.Validate(); err != nil {
 		return err
 	}
+	defined, err := definitions(&c.Settings)
+	if err != nil {
+		return err
+	}
 	forDev(&c.Settings, settings)
 	forCluster(&c.Settings, settings)
 	if c.Ephemeral {
@@ -33,7 +37,9 @@ func (c *serveCmd) Run(a *app, settings []setting) error {
 	}
 	log := logger(&c.Settings, a.stderr)
 	limitMemory(log)
-	s, err := server.New(a.ctx, server.Config{Settings: c.Settings, MasterKey: a.env[envMasterKey], Log: log, CutOff: startAnew})
+	s, err := server.New(a.ctx, server.Config{
+		Settings: c.Settings, MasterKey: a.env[envMasterKey], Log: log, CutOff: startAnew, Definitions: defined,
+	})
 	if err != nil {
 		return err
 	}
