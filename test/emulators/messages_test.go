@@ -6,15 +6,20 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
+	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"net/http/httptrace"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/openmnq/mnq/internal/mnqtest"
 )
 
 // What goes wrong with messages, in the order of the list.
@@ -258,13 +263,15 @@ func longPolls(t *testing.T, c *client) {
 	}
 }
 
-// deadConnection hangs up on long polls; what is sent then goes to who is there.
+// deadConnection hangs up on long polls; what is sent when the server has noticed goes to
+// who is there. The server is its own, because it is asked how many receives are over.
 func deadConnection(t *testing.T, c *client) {
+	c.p = mnqtest.Start(t, mnqtest.Options{Args: []string{"--dev", "--fsync", "interval"}})
 	url := c.create(t, "q", nil)
 	ctx, hangUp := context.WithCancel(t.Context())
 	over := make(chan error, 3)
 	begun := make(chan struct{}, cap(over))
-	trace := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{Got100Continue: func() { begun <- struct{}{} }})
+	trace := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) { begun <- struct{}{} }})
 	for range cap(over) {
 		body, header := c.encode(t, "ReceiveMessage", members{"QueueUrl": url, "WaitTimeSeconds": 20, "VisibilityTimeout": 43200})
 		r, err := http.NewRequestWithContext(trace, http.MethodPost, c.p.URL+"/", strings.NewReader(string(body)))
@@ -272,7 +279,6 @@ func deadConnection(t *testing.T, c *client) {
 			t.Fatal(err)
 		}
 		r.Header = header
-		r.Header.Set("Expect", "100-continue") // which the server answers when it begins to work on it
 		c.sign(t, r, body)
 		go func() {
 			res, err := http.DefaultClient.Do(r)
@@ -285,16 +291,48 @@ func deadConnection(t *testing.T, c *client) {
 	for range cap(over) {
 		<-begun
 	}
+	// By the time that this one is over the others are on their way too.
+	c.must(t, "ReceiveMessage", members{"QueueUrl": url, "WaitTimeSeconds": 1})
 	hangUp()
 	for range cap(over) {
 		if err := <-over; err == nil {
 			t.Fatal("a poll that was hung up on was answered")
 		}
 	}
+	mnqtest.Within(t, time.Minute, func() error {
+		if n := c.receives(t); n <= cap(over) {
+			return fmt.Errorf("only %d receives are over", n)
+		}
+		return nil
+	})
 	for range 5 {
 		c.must(t, "SendMessage", members{"QueueUrl": url, "MessageBody": "x"})
 		c.must(t, "DeleteMessage", members{"QueueUrl": url, "ReceiptHandle": c.receive(t, url, nil).ReceiptHandle})
 	}
+}
+
+// receives is how many calls of ReceiveMessage the server has finished.
+func (c *client) receives(t *testing.T) (n int) {
+	t.Helper()
+	res, err := http.Get(c.p.URL + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(body)) {
+		if labels, value, ok := strings.Cut(line, "} "); ok && strings.HasPrefix(labels, "mnq_http_requests_total{") && strings.Contains(labels, `operation="ReceiveMessage"`) {
+			k, err := strconv.Atoi(strings.TrimSpace(value))
+			if err != nil {
+				t.Fatal(err)
+			}
+			n += k
+		}
+	}
+	return n
 }
 
 func (c *client) fifo(t *testing.T, name string, more members) string {
