@@ -31,9 +31,10 @@ type plant struct {
 
 // process is a Service and its line to the server.
 type process struct {
-	p   *plant
-	svc *Service
-	nc  *nats.Conn
+	p       *plant
+	svc     *Service
+	nc      *nats.Conn
+	control *nats.Conn
 
 	mu   sync.Mutex
 	line *line // the one in use
@@ -77,18 +78,27 @@ func (p *plant) down() {
 
 func (p *plant) process() *process {
 	o := &process{p: p}
+	connect := func(server nats.InProcessConnProvider) (*nats.Conn, jetstream.JetStream) {
+		nc, err := nats.Connect("", nats.InProcessServer(server), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond),
+			nats.ReconnectBufSize(-1), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		js, err := jetstream.New(nc)
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		return nc, js
+	}
+	var js, control jetstream.JetStream
+	o.nc, js = connect(o)
+	// Definitions come over a line of their own that only breaks with the server: while
+	// nats.go waits for the answer to a watch it holds a lock, and when others wait for a
+	// lock virtual time stands still.
+	o.control, control = connect(p)
 	var err error
-	o.nc, err = nats.Connect("", nats.InProcessServer(o), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond), nats.ReconnectBufSize(-1),
-		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	js, err := jetstream.New(o.nc)
-	if err != nil {
-		p.t.Fatal(err)
-	}
 	o.svc, err = New(Config{
-		Control: js, HandleKey: []byte(strings.Repeat("k", 32)), LenientNames: true,
+		Control: control, HandleKey: []byte(strings.Repeat("k", 32)), LenientNames: true,
 		Connect: func(context.Context, string) (*nats.Conn, jetstream.JetStream, error) { return o.nc, js, nil },
 	})
 	if err != nil {
@@ -136,17 +146,23 @@ func (o *process) end() {
 		o.p.t.Error(err)
 	}
 	o.nc.Close()
+	o.control.Close()
+}
+
+// InProcessConn is how nats.go connects, also after the server was down.
+func (p *plant) InProcessConn() (net.Conn, error) {
+	p.mu.Lock()
+	srv := p.srv
+	p.mu.Unlock()
+	if srv == nil {
+		return nil, errors.New("the server is down")
+	}
+	return srv.InProcessConn()
 }
 
 // InProcessConn is how nats.go connects, also after a line broke.
 func (o *process) InProcessConn() (net.Conn, error) {
-	o.p.mu.Lock()
-	srv := o.p.srv
-	o.p.mu.Unlock()
-	if srv == nil {
-		return nil, errors.New("the server is down")
-	}
-	c, err := srv.InProcessConn()
+	c, err := o.p.InProcessConn()
 	if err != nil {
 		return nil, err
 	}

@@ -54,6 +54,7 @@ func alone(t *testing.T, f func(t *testing.T, b *bundle)) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		b := newBundle(t, dir)
+		defer time.Sleep(time.Second) // loops of the server's that flush what it has dropped end by themselves
 		defer b.stop()
 		f(t, b)
 	})
