@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -32,8 +33,21 @@ func client(b http.RoundTripper, k mnqtest.Keys) *sqs.Client {
 		BaseEndpoint: aws.String("http://mnq.test"), Region: "fr-par",
 		Credentials: credentials.NewStaticCredentialsProvider(k.Access, k.Secret, ""),
 		Retryer:     retry.NewStandard(),
-		HTTPClient:  &http.Client{Transport: b, Timeout: 40 * time.Second},
+		HTTPClient:  &http.Client{Transport: counting{b}, Timeout: 40 * time.Second},
 	})
+}
+
+// counting counts the requests that are made for a call in the counter that its context
+// has, if any.
+type counting struct{ next http.RoundTripper }
+
+type counter struct{}
+
+func (c counting) RoundTrip(r *http.Request) (*http.Response, error) {
+	if n, ok := r.Context().Value(counter{}).(*atomic.Int32); ok {
+		n.Add(1)
+	}
+	return c.next.RoundTrip(r)
 }
 
 // load is a few producers and consumers of one queue.
@@ -105,11 +119,14 @@ func (l *load) produce(ctx context.Context, producer int) {
 			e.Group = fmt.Sprintf("%d.%d", producer, n%groups)
 			in.MessageGroupId, in.MessageDeduplicationId = &e.Group, in.MessageBody
 		}
-		_, err := l.c.SendMessage(context.Background(), in)
+		var attempts atomic.Int32
+		out, err := l.c.SendMessage(context.WithValue(context.Background(), counter{}, &attempts), in)
 		if err != nil {
 			l.failed(fmt.Errorf("send: %w", err))
+		} else {
+			e.ID = *out.MessageId
 		}
-		e.End, e.OK = l.h.Now(), err == nil
+		e.End, e.OK, e.Attempts = l.h.Now(), err == nil, int(attempts.Load())
 		l.h.Add(e)
 		select {
 		case <-tick.C:
@@ -133,7 +150,7 @@ func (l *load) consume(wait int32) int {
 	var entries []types.DeleteMessageBatchRequestEntry
 	for i, m := range out.Messages {
 		l.h.Add(history.Event{
-			Kind: history.Receive, Body: *m.Body, Begin: begin, End: end, OK: true, Call: call, Visibility: visibility,
+			Kind: history.Receive, Body: *m.Body, ID: *m.MessageId, Begin: begin, End: end, OK: true, Call: call, Visibility: visibility,
 			Group: m.Attributes["MessageGroupId"], Sequence: m.Attributes["SequenceNumber"],
 		})
 		entries = append(entries, types.DeleteMessageBatchRequestEntry{Id: aws.String(strconv.Itoa(i)), ReceiptHandle: m.ReceiptHandle})
@@ -157,7 +174,7 @@ func (l *load) consume(wait int32) int {
 		}
 	}
 	for i, m := range out.Messages {
-		l.h.Add(history.Event{Kind: history.Delete, Body: *m.Body, Begin: begin, End: end, OK: deleted[strconv.Itoa(i)]})
+		l.h.Add(history.Event{Kind: history.Delete, Body: *m.Body, ID: *m.MessageId, Begin: begin, End: end, OK: deleted[strconv.Itoa(i)]})
 	}
 	return len(out.Messages)
 }

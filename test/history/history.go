@@ -3,7 +3,10 @@
 // back, FIFO groups out of order or in two hands at once.
 //
 // A call whose outcome is not known (a time-out, a broken connection, a 5xx) may or may
-// not have happened; nothing is concluded from it that needs either.
+// not have happened; nothing is concluded from it that needs either. A standard queue
+// cannot tell a send that its client repeats from a new one, so each attempt may have
+// become a message of its own, a copy. Copies differ in their message ids: one that is
+// received again under the id of one that was deleted is never the client's doing.
 package history
 
 import (
@@ -30,8 +33,11 @@ const (
 type Event struct {
 	Kind       Kind
 	Body       string // unique among all messages
+	ID         string // the queue's message id; "" when it is not known
 	Begin, End time.Duration
 	OK         bool // acknowledged; otherwise the outcome is unknown
+
+	Attempts int // of a send: how often the client made the request; 0 is once
 
 	// FIFO only.
 	Group    string
@@ -83,11 +89,13 @@ func (h *History) Check() Report {
 type Report struct {
 	Sent, Unknown, Received, Deleted int
 	Duplicated                       int // received more than once; standard queues may do that
+	Repeated                         int // sends that the client made more than once
 	Gap                              time.Duration
 
 	Lost       []string // acknowledged and never received
 	Phantom    []string // received and never sent
-	Reappeared []string // received by a call that began after the message's deletion was acknowledged
+	Reappeared []string // received by a call that began after the deletion of the same copy was acknowledged
+	Copied     []string // received under more ids than there were attempts to send it; FIFO: more than one
 	Reordered  []string // FIFO: received while an earlier message of the group had not been
 	Overlapped []string // FIFO: received while another receiver held the group
 }
@@ -98,7 +106,7 @@ func (r Report) Violations() string {
 	for _, v := range []struct {
 		what   string
 		bodies []string
-	}{{"lost", r.Lost}, {"phantom", r.Phantom}, {"reappeared", r.Reappeared}, {"reordered", r.Reordered}, {"overlapped", r.Overlapped}} {
+	}{{"lost", r.Lost}, {"phantom", r.Phantom}, {"reappeared", r.Reappeared}, {"copied", r.Copied}, {"reordered", r.Reordered}, {"overlapped", r.Overlapped}} {
 		if len(v.bodies) > 0 {
 			fmt.Fprintf(&out, "%d %s: %.300s\n", len(v.bodies), v.what, fmt.Sprint(v.bodies[:min(10, len(v.bodies))]))
 		}
@@ -108,22 +116,35 @@ func (r Report) Violations() string {
 
 // String is one line with all figures.
 func (r Report) String() string {
-	return fmt.Sprintf("sent %d, unknown %d, received %d, deleted %d, duplicated %d, lost %d, phantom %d, reappeared %d, reordered %d, overlapped %d, longest gap between sends %v",
-		r.Sent, r.Unknown, r.Received, r.Deleted, r.Duplicated, len(r.Lost), len(r.Phantom), len(r.Reappeared), len(r.Reordered), len(r.Overlapped), r.Gap.Round(10*time.Millisecond))
+	return fmt.Sprintf("sent %d, unknown %d, received %d, deleted %d, duplicated %d, repeated %d, lost %d, phantom %d, reappeared %d, copied %d, reordered %d, overlapped %d, longest gap between sends %v",
+		r.Sent, r.Unknown, r.Received, r.Deleted, r.Duplicated, r.Repeated, len(r.Lost), len(r.Phantom), len(r.Reappeared), len(r.Copied), len(r.Reordered), len(r.Overlapped), r.Gap.Round(10*time.Millisecond))
 }
 
-// message is all that is known of one message.
+// message is all that is known of what has one body.
 type message struct {
 	body     string
-	sent     bool // acknowledged
-	tried    bool
+	attempts int // to send it
+	fifo     bool
+	acked    []string // ids under which sends of it were acknowledged
+	copies   map[string]*copied
+}
+
+// copied is what is known of one id.
+type copied struct {
 	received []Event
 	deletes  []Event // attempted
 }
 
+func (m *message) copy(id string) *copied {
+	if m.copies[id] == nil {
+		m.copies[id] = &copied{}
+	}
+	return m.copies[id]
+}
+
 // deleted is when the first acknowledged deletion had returned.
-func (m *message) deleted() (at time.Duration, ok bool) {
-	for _, d := range m.deletes {
+func (c *copied) deleted() (at time.Duration, ok bool) {
+	for _, d := range c.deletes {
 		if d.OK && (!ok || d.End < at) {
 			at, ok = d.End, true
 		}
@@ -131,10 +152,10 @@ func (m *message) deleted() (at time.Duration, ok bool) {
 	return at, ok
 }
 
-// left is the earliest moment at which the message may have been deleted.
-func (m *message) left() (at time.Duration, ok bool) {
-	for _, d := range m.deletes {
-		if !ok || d.Begin < at {
+// left is the earliest moment, not before since, at which it may have been deleted.
+func (c *copied) left(since time.Duration) (at time.Duration, ok bool) {
+	for _, d := range c.deletes {
+		if d.Begin >= since && (!ok || d.Begin < at) {
 			at, ok = d.Begin, true
 		}
 	}
@@ -146,28 +167,35 @@ func check(events []Event) Report {
 	all := map[string]*message{}
 	of := func(body string) *message {
 		if all[body] == nil {
-			all[body] = &message{body: body}
+			all[body] = &message{body: body, copies: map[string]*copied{}}
 		}
 		return all[body]
 	}
 	var sends []time.Duration
 	for _, e := range events {
 		m := of(e.Body)
+		m.fifo = m.fifo || e.Group != ""
 		switch e.Kind {
 		case Send:
-			m.tried, m.sent = true, m.sent || e.OK
+			m.attempts += max(1, e.Attempts)
+			if e.Attempts > 1 {
+				r.Repeated++
+			}
 			if e.OK {
+				m.acked = append(m.acked, e.ID)
 				r.Sent++
 				sends = append(sends, e.End)
 			}
 		case Receive:
 			r.Received++
-			m.received = append(m.received, e)
+			c := m.copy(e.ID)
+			c.received = append(c.received, e)
 		case Delete:
 			if e.OK {
 				r.Deleted++
 			}
-			m.deletes = append(m.deletes, e)
+			c := m.copy(e.ID)
+			c.deletes = append(c.deletes, e)
 		}
 		if !e.OK && e.Kind != Receive {
 			r.Unknown++
@@ -181,7 +209,7 @@ func check(events []Event) Report {
 		r.one(m)
 	}
 	r.groups(events, all)
-	for _, list := range []*[]string{&r.Lost, &r.Phantom, &r.Reappeared, &r.Reordered, &r.Overlapped} {
+	for _, list := range []*[]string{&r.Lost, &r.Phantom, &r.Reappeared, &r.Copied, &r.Reordered, &r.Overlapped} {
 		slices.Sort(*list)
 		*list = slices.Compact(*list)
 	}
@@ -190,17 +218,27 @@ func check(events []Event) Report {
 
 // one looks at a single message.
 func (r *Report) one(m *message) {
-	if m.sent && len(m.received) == 0 {
+	received, ids := 0, 0
+	for _, c := range m.copies {
+		if len(c.received) > 0 {
+			ids++
+		}
+		received += len(c.received)
+		if at, ok := c.deleted(); ok && slices.ContainsFunc(c.received, func(e Event) bool { return e.Begin > at }) {
+			r.Reappeared = append(r.Reappeared, m.body)
+		}
+	}
+	if slices.ContainsFunc(m.acked, func(id string) bool { return len(m.copy(id).received) == 0 }) {
 		r.Lost = append(r.Lost, m.body)
 	}
-	if !m.tried && len(m.received) > 0 {
+	switch {
+	case received > 0 && m.attempts == 0:
 		r.Phantom = append(r.Phantom, m.body)
+	case ids > m.attempts, ids > 1 && m.fifo:
+		r.Copied = append(r.Copied, m.body)
 	}
-	if len(m.received) > 1 {
+	if received > 1 {
 		r.Duplicated++
-	}
-	if at, ok := m.deleted(); ok && slices.ContainsFunc(m.received, func(e Event) bool { return e.Begin > at }) {
-		r.Reappeared = append(r.Reappeared, m.body)
 	}
 }
 
@@ -268,7 +306,7 @@ func (r *Report) overlaps(got []Event, all map[string]*message) {
 			calls[e.Call] = h
 		}
 		free := e.Begin + e.Visibility
-		if at, ok := all[e.Body].left(); ok && at >= e.Begin {
+		if at, ok := all[e.Body].copy(e.ID).left(e.Begin); ok {
 			free = min(free, at)
 		}
 		h.until = max(h.until, free)

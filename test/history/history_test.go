@@ -26,6 +26,16 @@ func remove(body string, begin, end time.Duration, ok bool) Event {
 	return Event{Kind: Delete, Body: body, Begin: begin, End: end, OK: ok}
 }
 
+func with(id string, e Event) Event {
+	e.ID = id
+	return e
+}
+
+func tried(attempts int, e Event) Event {
+	e.Attempts = attempts
+	return e
+}
+
 func TestCheck(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -72,6 +82,13 @@ func TestCheck(t *testing.T) {
 			[]Event{send("g/1", 0, 1, true), send("g/2", 0, 1, true), receive(1, "g/1", 2, 3), remove("g/1", 4, 6, false), receive(2, "g/2", 5, 7)},
 			"",
 		},
+		"NotOverlappedWhenAFirstDeletionFailed": {
+			[]Event{
+				send("g/1", 0, 1, true), send("g/2", 0, 1, true), receive(1, "g/1", 2, 3), remove("g/1", 4, 5, false),
+				receive(2, "g/1", 31*s, 32*s), remove("g/1", 33*s, 34*s, true), receive(3, "g/2", 35*s, 36*s),
+			},
+			"",
+		},
 		"NotOverlappedAfterTheVisibilityTimeout": {
 			[]Event{send("g/1", 0, 1, true), receive(1, "g/1", 2, 3), receive(2, "g/1", 20*s, 31*s)},
 			"",
@@ -82,6 +99,33 @@ func TestCheck(t *testing.T) {
 				receive(1, "g/1", 2, 3), receive(1, "g/2", 2, 3), remove("g/1", 4, 5, true), receive(2, "g/3", 6, 7), remove("g/2", 8, 9, true),
 			},
 			"1 overlapped: [g/3]",
+		},
+		"ReappearedUnderTheIdOfWhatWasDeleted": {
+			[]Event{with("1", tried(3, send("a", 0, 1, true))), with("1", receive(1, "a", 2, 3)), with("1", remove("a", 4, 5, true)), with("1", receive(2, "a", 6, 7))},
+			"1 reappeared: [a]",
+		},
+		"ARepeatedSendMayBeTwoMessages": {
+			[]Event{
+				with("2", tried(2, send("a", 0, 1, true))), with("1", receive(1, "a", 2, 3)), with("1", remove("a", 4, 5, true)),
+				with("2", receive(2, "a", 6, 7)), with("2", remove("a", 8, 9, true)),
+			},
+			"",
+		},
+		"CopiedAlthoughItWasSentOnce": {
+			[]Event{with("2", send("a", 0, 1, true)), with("1", receive(1, "a", 2, 3)), with("2", receive(2, "a", 6, 7))},
+			"1 copied: [a]",
+		},
+		"CopiedMoreOftenThanItWasSent": {
+			[]Event{with("2", tried(2, send("a", 0, 1, true))), with("1", receive(1, "a", 2, 3)), with("2", receive(2, "a", 6, 7)), with("3", receive(3, "a", 6, 7))},
+			"1 copied: [a]",
+		},
+		"CopiedInAFIFOQueueWhereRepeatedSendsAreOne": {
+			[]Event{with("2", tried(2, send("g/1", 0, 1, true))), with("1", receive(1, "g/1", 2, 3)), with("2", receive(2, "g/1", 40*s, 41*s))},
+			"1 copied: [g/1]",
+		},
+		"LostIsWhatWasAcknowledgedNotItsCopy": {
+			[]Event{with("2", tried(2, send("a", 0, 1, true))), with("1", receive(1, "a", 2, 3))},
+			"1 lost: [a]",
 		},
 		"OtherGroupsAreFree": {
 			[]Event{send("g/1", 0, 1, true), send("h/2", 0, 1, true), receive(1, "g/1", 2, 3), receive(2, "h/2", 4, 5)},
@@ -107,9 +151,9 @@ func TestCheck(t *testing.T) {
 func TestReportCounts(t *testing.T) {
 	t.Parallel()
 	h := New()
-	h.Add(send("a", 0, 1*s, true), send("b", 0, 4*s, true), send("c", 0, 5*s, false),
+	h.Add(tried(3, send("a", 0, 1*s, true)), send("b", 0, 4*s, true), send("c", 0, 5*s, false),
 		receive(h.Call(), "a", 6*s, 7*s), receive(h.Call(), "a", 8*s, 9*s), receive(h.Call(), "b", 8*s, 9*s), remove("a", 9*s, 9*s, true))
-	const want = "sent 2, unknown 1, received 3, deleted 1, duplicated 1, lost 0, phantom 0, reappeared 0, reordered 0, overlapped 0, longest gap between sends 3s"
+	const want = "sent 2, unknown 1, received 3, deleted 1, duplicated 1, repeated 1, lost 0, phantom 0, reappeared 0, copied 0, reordered 0, overlapped 0, longest gap between sends 3s"
 	if got := h.Check().String(); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
