@@ -34,7 +34,7 @@ func (q *Queue) DeleteMessages(ctx context.Context, handles []string) []error {
 
 func (q *Queue) deleteMessages(ctx context.Context, handles []string) []error {
 	if q.fifo != nil {
-		return q.fifo.delete(ctx, handles)
+		return repeatFor(ctx, q.svc, handles, q.fifo.delete)
 	}
 	errs, receipts, w := q.openHandles(ctx, handles)
 	if w == nil {
@@ -157,7 +157,18 @@ type Visibility struct {
 // FIFO queue so is a message whose visibility timeout has passed.
 func (q *Queue) ChangeVisibility(ctx context.Context, changes []Visibility) []error {
 	if q.fifo != nil {
-		return q.fifo.changeVisibility(ctx, changes)
+		again := false
+		return repeatFor(ctx, q.svc, changes, func(ctx context.Context, changes []Visibility) []error {
+			errs := q.fifo.changeVisibility(ctx, changes)
+			for i, err := range errs {
+				// Its first attempt may have made it visible, and that is what was wanted.
+				if again && changes[i].Timeout == 0 && mnq.KindOf(err) == mnq.Invalid {
+					errs[i] = nil
+				}
+			}
+			again = true
+			return errs
+		})
 	}
 	handles := make([]string, len(changes))
 	for i, c := range changes {

@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/openmnq/mnq"
+	"github.com/openmnq/mnq/node"
 )
 
 // plant is a nats-server with processes that reach it over lines which break. It
@@ -24,7 +25,9 @@ type plant struct {
 	dir string
 	ns  mnq.Namespace
 
-	mu    sync.Mutex
+	mu       sync.Mutex
+	patience node.Patience // of the processes
+
 	procs []*process
 	srv   *server.Server // nil while it is down
 }
@@ -40,9 +43,9 @@ type process struct {
 	line *line // the one in use
 }
 
-func newPlant(t *testing.T, dir string, processes int) *plant {
+func newPlant(t *testing.T, dir string, processes int, patience node.Patience) *plant {
 	t.Helper()
-	p := &plant{t: t, dir: dir, ns: mnq.Namespace{ID: "ns", Name: "n", Region: "fr-par", Quota: mnq.DefaultQuota(mnq.ProtocolSQSSNS)}}
+	p := &plant{t: t, dir: dir, patience: patience, ns: mnq.Namespace{ID: "ns", Name: "n", Region: "fr-par", Quota: mnq.DefaultQuota(mnq.ProtocolSQSSNS)}}
 	p.up()
 	for range processes {
 		p.procs = append(p.procs, p.process())
@@ -104,6 +107,7 @@ func (p *plant) process() *process {
 	if err != nil {
 		p.t.Fatal(err)
 	}
+	o.svc.patience = p.patience
 	if err := o.svc.Start(context.Background()); err != nil {
 		p.t.Fatal(err)
 	}

@@ -30,7 +30,8 @@ var (
 // TestFIFOHistory lets producers and consumers of three processes work at the same
 // time while lines break, the server restarts and processes are replaced, and holds
 // what they saw to the promises of a FIFO queue. In two rounds of three half of the
-// messages become dead letters, which are received there, or brought back by tasks.
+// messages become dead letters, which are received there, or brought back by tasks. In
+// every other three rounds processes repeat what gets no answer, as they do in a cluster.
 //
 // All rounds share one bubble, and this is the only test whose connections come back
 // by themselves: nats.go keeps timers for that in a pool of the whole process.
@@ -42,7 +43,7 @@ func TestFIFOHistory(t *testing.T) {
 		for i := range *historyRounds {
 			seed := *historySeed + uint64(i)
 			r := &recorder{
-				t: t, p: newPlant(t, filepath.Join(dir, strconv.FormatUint(seed, 10)), 3),
+				t: t, p: newPlant(t, filepath.Join(dir, strconv.FormatUint(seed, 10)), 3, patienceOf(seed)),
 				rnd: rand.New(rand.NewPCG(seed, 1)), groups: 6, each: 25, kind: historyKind(seed % 3),
 			}
 			r.run()

@@ -11,9 +11,21 @@ import (
 // again as soon as possible, and not only when their visibility timeout has passed.
 type owed struct {
 	group  hash
-	tokens []token
+	claims []owedClaim
 	before uint64    // if the lease is this one, the claim may be on its way still
 	until  time.Time // past it there is nothing to do
+}
+
+// owedClaim is a delivery that nobody got, hidden until then. With another deadline it
+// is a receiver's: the same ReceiveRequestAttemptId has handed it out again.
+type owedClaim struct {
+	token token
+	until time.Time
+}
+
+// has reports whether the claim is as it was when nobody got it.
+func (o owed) has(c claim) bool {
+	return slices.ContainsFunc(o.claims, func(mine owedClaim) bool { return mine.token == c.token && mine.until.Equal(c.until) })
 }
 
 // maxOwed bounds what is remembered of a queue; the rest comes back by its timeout.
@@ -25,10 +37,10 @@ func (f *fifo) forfeit(picks []pick) {
 		o := owed{group: p.g.key, before: p.before.seq}
 		for _, m := range p.msgs {
 			if c, ok := p.lease.find(m.seq); ok && !c.until.IsZero() {
-				o.tokens, o.until = append(o.tokens, c.token), c.until
+				o.claims, o.until = append(o.claims, owedClaim{c.token, c.until}), c.until
 			}
 		}
-		if len(o.tokens) > 0 {
+		if len(o.claims) > 0 {
 			f.owe(o)
 		}
 	}
@@ -75,7 +87,7 @@ func (f *fifo) giveBack(ctx context.Context, fw *follower) bool {
 			for _, o := range byGroup[k] {
 				changed = changed || o.before == l.seq // so that the claim, if it comes, comes too late
 				for _, c := range l.claims {
-					if slices.Contains(o.tokens, c.token) {
+					if o.has(c) {
 						c.until, changed = time.Time{}, true
 						l = l.with(c)
 					}

@@ -329,12 +329,17 @@ func (f *fifo) renew(ctx context.Context, fw *follower, got []handed, visibility
 		return l, changed
 	})
 	out := got[:0]
+	var open []handed
 	for _, h := range got {
 		if c, ok := held[h.receipt.group].find(h.receipt.seq); ok && c.token == h.receipt.token {
 			h.claim = c
 			out = append(out, h)
+		} else if errs[h.receipt.group] != nil {
+			h.claim = h.claim.hide(now, visibility, fw.x.self)
+			open = append(open, h)
 		}
 	}
+	f.release(open) // where the new deadline may hold; who called gives back the old one
 	for _, err := range errs {
 		return out, err
 	}
@@ -383,16 +388,16 @@ func (f *fifo) release(got []handed) {
 	if len(got) == 0 {
 		return
 	}
-	byGroup := map[hash][]token{}
+	byGroup := map[hash][]owedClaim{}
 	until := time.Now()
 	for _, h := range got {
-		byGroup[h.receipt.group] = append(byGroup[h.receipt.group], h.receipt.token)
+		byGroup[h.receipt.group] = append(byGroup[h.receipt.group], owedClaim{h.claim.token, h.claim.until})
 		if h.claim.until.After(until) {
 			until = h.claim.until
 		}
 	}
-	for k, tokens := range byGroup {
-		f.owe(owed{group: k, tokens: tokens, until: until})
+	for k, claims := range byGroup {
+		f.owe(owed{group: k, claims: claims, until: until})
 	}
 }
 

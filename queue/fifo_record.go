@@ -279,10 +279,10 @@ func (q *Queue) vanished(ctx context.Context, w *wire, p place) (bool, error) {
 		return false, unavailable(op, q.name, err)
 	case info.gone:
 		return false, errNoStream
-	case info.last < p.seq:
+	case info.last < p.seq, info.found: // what was found may be the message or the tombstone in its place
 		return false, unavailable(op, q.name, errOldAnswer)
 	default:
-		return !info.found, nil
+		return true, nil
 	}
 }
 

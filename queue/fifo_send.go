@@ -91,7 +91,7 @@ func (f *fifo) check(r *record, m *Send) error {
 // have happened is simply repeated.
 func (f *fifo) store(ctx context.Context, w *wire, wave []outgoing, out []SendResult) {
 	r := f.q.record.Load()
-	unanswered := 0
+	unanswered, until := 0, time.Now().Add(f.q.svc.patience.Total)
 	for races := 0; len(wave) > 0; {
 		reqs := make([]request, len(wave))
 		for i, o := range wave {
@@ -112,18 +112,20 @@ func (f *fifo) store(ctx context.Context, w *wire, wave []outgoing, out []SendRe
 			case errors.Is(err, errRefused):
 				refused = true
 				again = append(again, o)
-			case a.err != nil && errors.Is(a.err, nats.ErrTimeout) || errors.Is(err, errLost):
+			case a.err != nil && errors.Is(a.err, nats.ErrTimeout) || errors.Is(err, errLost) || unknown(err) && f.q.svc.patient():
 				silent = true
 				again = append(again, o)
 			}
 		}
+		over := false
 		if silent {
+			over = unanswered >= 3 && !f.q.svc.pauseUntil(ctx, min(firstPause<<min(unanswered, 8), maxPause), until)
 			unanswered++
 		}
 		if refused {
 			races++
 		}
-		if ctx.Err() != nil || unanswered > 3 || races > maxRaces {
+		if ctx.Err() != nil || over || races > maxRaces {
 			for _, o := range again {
 				if errors.Is(out[o.i].Err, errRefused) {
 					out[o.i].Err = unavailable("queue.Send", f.q.name, errors.New("too many others send the same"))
@@ -151,6 +153,10 @@ func (f *fifo) accepted(out *SendResult, id string, seq uint64) {
 func (f *fifo) resolve(ctx context.Context, w *wire, refused []outgoing, out []SendResult) (again []outgoing, stale bool) {
 	for _, o := range refused {
 		records, err := f.q.same(ctx, w, o.filter)
+		if err != nil && f.q.svc.patient() {
+			again = append(again, o) // the write tells
+			continue
+		}
 		if err != nil {
 			out[o.i].Err = err
 			continue

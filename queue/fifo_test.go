@@ -306,6 +306,30 @@ func TestFIFOGroups(t *testing.T) {
 		})
 	})
 
+	t.Run("WhatNobodyGotIsGivenBack", func(t *testing.T) {
+		virtual(t, func(t *testing.T, b *bundle) {
+			q := b.fifo(nil)
+			put(t, q, "g/1")
+			q.fifo.release(taken(t, q, Receive{Max: 1, Visibility: time.Minute}))
+			time.Sleep(time.Second)
+			wantBodies(t, receive(t, q, now), "1")
+		})
+	})
+
+	t.Run("WhatARepeatedAttemptGotIsNotGivenBack", func(t *testing.T) {
+		virtual(t, func(t *testing.T, b *bundle) {
+			q := b.fifo(nil)
+			put(t, q, "g/1", "g/2")
+			in := Receive{Max: 1, Visibility: time.Minute, AttemptID: "a"}
+			nobodys := taken(t, q, in)
+			time.Sleep(time.Millisecond)
+			wantBodies(t, receive(t, q, in), "1") // before it is given back
+			q.fifo.release(nobodys)
+			time.Sleep(time.Second)
+			wantBodies(t, receive(t, q, now))
+		})
+	})
+
 	t.Run("AttemptIsForgottenAfterFiveMinutes", func(t *testing.T) {
 		virtual(t, func(t *testing.T, b *bundle) {
 			q := b.fifo(nil)
@@ -757,4 +781,22 @@ func FuzzLease(f *testing.F) {
 			t.Fatalf("%v: %+v became %+v", err, l, again)
 		}
 	})
+}
+
+// taken is what a receive takes that ends before anybody gets it.
+func taken(t *testing.T, q *Queue, in Receive) []handed {
+	t.Helper()
+	w, err := q.svc.connection(t.Context(), q.space)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fw, err := q.fifo.index(t.Context(), w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := q.fifo.takeNow(t.Context(), fw, in)
+	if err != nil || len(got) == 0 {
+		t.Fatal(got, err)
+	}
+	return got
 }

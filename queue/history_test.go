@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/openmnq/mnq/internal/bubble"
+	"github.com/openmnq/mnq/node"
 )
 
 // TestHistory lets producers and consumers of three processes work on one standard
@@ -29,7 +30,7 @@ func TestHistory(t *testing.T) { //nolint:paralleltest // see above
 		for i := range *historyRounds {
 			seed := *historySeed + uint64(i)
 			h := &chronicle{
-				t: t, p: newPlant(t, filepath.Join(dir, strconv.FormatUint(seed, 10)), 3), rnd: rand.New(rand.NewPCG(seed, 2)),
+				t: t, p: newPlant(t, filepath.Join(dir, strconv.FormatUint(seed, 10)), 3, patienceOf(seed)), rnd: rand.New(rand.NewPCG(seed, 2)),
 				sent: map[string]bool{}, accepted: map[string]bool{}, over: map[string]bool{}, gone: map[string]time.Time{}, held: map[string]hold{}, loose: map[string]bool{},
 			}
 			h.run()
@@ -40,6 +41,9 @@ func TestHistory(t *testing.T) { //nolint:paralleltest // see above
 		}
 	})
 }
+
+// patienceOf lets every other three rounds repeat what gets no answer, as in a cluster.
+func patienceOf(seed uint64) node.Patience { return node.PatienceFor(1 + int(seed/3%2)) }
 
 // hold is the time for which a message is surely hidden for a receiver.
 type hold struct{ from, to time.Time }

@@ -57,6 +57,18 @@ func (q *Queue) receive(ctx context.Context, in Receive) ([]Message, error) {
 	if in.Visibility < 0 {
 		in.Visibility = r.Settings.seconds(attrVisibility)
 	}
+	until, patience := time.Now().Add(in.Wait), time.Now().Add(max(in.Wait, q.svc.patience.Total))
+	for pause := firstPause; ; pause = min(2*pause, maxPause) {
+		out, err := q.receiveOnce(ctx, in)
+		if !unknown(err) || !q.svc.pauseUntil(ctx, pause, patience) {
+			return out, err
+		}
+		in.Wait = max(0, time.Until(until))
+	}
+}
+
+// receiveOnce takes messages unless something is in the way.
+func (q *Queue) receiveOnce(ctx context.Context, in Receive) ([]Message, error) {
 	w, err := q.svc.connection(ctx, q.space)
 	if err != nil {
 		return nil, err
@@ -64,21 +76,11 @@ func (q *Queue) receive(ctx context.Context, in Receive) ([]Message, error) {
 	if q.fifo != nil {
 		return q.fifo.receive(ctx, w, in)
 	}
-	until, patience := time.Now().Add(in.Wait), time.Now().Add(max(in.Wait, q.svc.patience.Total))
-	for pause := firstPause; ; pause = min(2*pause, maxPause) {
-		taken, err := q.take(ctx, w, in)
-		var out []Message
-		if err == nil && len(taken) > 0 {
-			out, err = q.claim(ctx, w, taken, in.Visibility)
-		}
-		if !unknown(err) || !q.svc.pauseUntil(ctx, pause, patience) {
-			return out, err
-		}
-		in.Wait = max(0, time.Until(until))
-		if w, err = q.svc.connection(ctx, q.space); err != nil {
-			return nil, err
-		}
+	taken, err := q.take(ctx, w, in)
+	if err != nil || len(taken) == 0 {
+		return nil, err
 	}
+	return q.claim(ctx, w, taken, in.Visibility)
 }
 
 // maxRounds bounds how often one receive looks again because all it got were dead

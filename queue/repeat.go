@@ -34,9 +34,30 @@ func (s *Service) repeat(ctx context.Context, n int, try func(open []int) (again
 	}
 }
 
+// repeatFor calls try with the entries, and again with those whose outcome is unknown.
+func repeatFor[T any](ctx context.Context, s *Service, entries []T, try func(context.Context, []T) []error) []error {
+	errs := make([]error, len(entries))
+	s.repeat(ctx, len(entries), func(open []int) (again []int) {
+		batch := make([]T, len(open))
+		for j, i := range open {
+			batch[j] = entries[i]
+		}
+		for j, err := range try(ctx, batch) {
+			if errs[open[j]] = err; unknown(err) {
+				again = append(again, open[j])
+			}
+		}
+		return again
+	})
+	return errs
+}
+
+// patient reports whether requests are repeated.
+func (s *Service) patient() bool { return s.patience.Total > s.patience.Try }
+
 // pauseUntil waits before another attempt; false says that there shall be none.
 func (s *Service) pauseUntil(ctx context.Context, pause time.Duration, until time.Time) bool {
-	if s.cfg.Replicas <= 1 || time.Until(until) <= pause {
+	if !s.patient() || time.Until(until) <= pause {
 		return false
 	}
 	select {

@@ -118,7 +118,7 @@ func (q *Queue) publish(r *record, subject string, m Send, s stored) request {
 		}
 	}
 	name := m.Once
-	if name == "" && q.svc.cfg.Replicas > 1 {
+	if name == "" && q.svc.patient() {
 		name = s.id.String() // the answer may get lost with a leader, so the request must be repeatable
 	}
 	if name != "" {

@@ -127,7 +127,8 @@ func (b *Balancer) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		out.URL.Scheme, out.URL.Host = t.url.Scheme, t.url.Host
 		if body != nil {
-			out.Body = io.NopCloser(bytes.NewReader(body))
+			out.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+			out.Body, _ = out.GetBody()
 		}
 		res, err := b.send(out, t, cancel)
 		if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {

@@ -220,7 +220,10 @@ func TestNodesComeAndGo(t *testing.T) { //nolint:tparallel // the steps build on
 	ns := c.Nodes[0].Namespace("q", "sqs_sns")
 	keys := c.Nodes[1].Keys(ns, "prm")
 	sdk := client(mnqtest.NewBalancer(t, c.Nodes...), keys)
-	loads := []*load{startLoad(t, sdk, "standard", nil)}
+	loads := []*load{
+		startLoad(t, sdk, "standard", nil),
+		startLoad(t, sdk, "ordered.fifo", map[string]string{"FifoQueue": "true"}),
+	}
 
 	for round := range *rounds {
 		victim := c.Nodes[round%len(c.Nodes)]
