@@ -99,10 +99,7 @@ func (q *Queue) remove(ctx context.Context, w *wire, receipts []receipt, index [
 	const op = "queue.Delete"
 	reqs := make([]request, len(index))
 	for j, i := range index {
-		reqs[j] = request{
-			subject: "$JS.API.STREAM.MSG.DELETE.q_" + q.id,
-			data:    []byte(`{"no_erase":true,"seq":` + strconv.FormatUint(receipts[i].stream, 10) + `}`),
-		}
+		reqs[j] = q.deleteRequest(receipts[i].stream)
 	}
 	for j, a := range w.exchange(ctx, reqs, q.svc.patience.Try) {
 		i := index[j]

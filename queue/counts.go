@@ -39,6 +39,7 @@ func (q *Queue) Counts(ctx context.Context) (Counts, error) {
 		tracks = append(tracks, trackCrowd)
 	}
 	var waiting, unacked int64
+	var floors []floor
 	for _, l := range tracks {
 		c, err := retried(ctx, q.svc, func(ctx context.Context) (jetstream.Consumer, error) {
 			return w.js.Consumer(ctx, r.stream(), l.consumer())
@@ -48,8 +49,19 @@ func (q *Queue) Counts(ctx context.Context) (Counts, error) {
 		}
 		waiting += int64(c.CachedInfo().NumPending) //nolint:gosec // counts of messages
 		unacked += int64(c.CachedInfo().NumAckPending)
+		floors = append(floors, floorOf(c.CachedInfo()))
 	}
 	now, st := time.Now(), s.CachedInfo().State
+	if int64(st.Msgs) > waiting+unacked { //nolint:gosec // a count of messages
+		removed, err := q.removeLeftover(ctx, w, st.FirstSeq, floors)
+		if err != nil {
+			return Counts{}, err
+		}
+		st.Msgs -= min(st.Msgs, uint64(removed)) //nolint:gosec // a count of messages
+		if removed > 0 && st.Msgs > 0 {
+			return q.Counts(ctx) // the oldest is another one now
+		}
+	}
 	hidden := q.flight.hiddenNow(now, st.FirstSeq) + q.svc.ledger.elsewhere(q.id, now, st.FirstSeq)
 	return counts(st, waiting, unacked, hidden), nil
 }

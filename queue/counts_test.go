@@ -2,10 +2,56 @@ package queue
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"testing"
 	"testing/synctest"
 	"time"
 )
+
+// TestCountsAfterACrash lets the stream fall back behind its consumer, as a server that is killed
+// does which has stored that messages were acknowledged and has not removed them yet.
+func TestCountsAfterACrash(t *testing.T) {
+	t.Parallel()
+	t.Run("LeaveOutWhatWasAcknowledged", func(t *testing.T) {
+		virtual(t, func(t *testing.T, b *bundle) {
+			q := b.create("q", nil)
+			send(t, q, "1", "2", "3")
+			wait := time.Minute
+			if r := q.Send(t.Context(), []Send{{Body: "later", SenderID: "me", Delay: &wait}})[0]; r.Err != nil {
+				t.Fatal(r.Err)
+			}
+			got := receive(t, q, now)
+			msgs := filepath.Join(b.dir, "nats", "jetstream", b.ns.ID, "streams", "q_"+q.id, "msgs")
+			before := t.TempDir()
+			b.stop()
+			if err := os.CopyFS(before, os.DirFS(msgs)); err != nil {
+				t.Fatal(err)
+			}
+			b.start()
+			q = b.queue(0, "q")
+			remove(t, q, got[0], got[1])
+			time.Sleep(time.Second) // until the consumer's state is stored
+			b.stop()
+			if err := os.RemoveAll(msgs); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.CopyFS(msgs, os.DirFS(before)); err != nil {
+				t.Fatal(err)
+			}
+			b.start()
+			q = b.queue(0, "q")
+			time.Sleep(2 * time.Second)
+			wantCounts(t, q, Counts{InFlight: 1, Delayed: 1})
+			remove(t, q, got[2])
+			time.Sleep(time.Minute)
+			m := receive(t, q, now)
+			wantBodies(t, m, "later")
+			remove(t, q, m[0])
+			wantCounts(t, q, Counts{})
+		})
+	})
+}
 
 func TestCountsOfSeveralProcesses(t *testing.T) {
 	t.Parallel()

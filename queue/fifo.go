@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -165,10 +164,7 @@ func (f *fifo) tend(fw *follower) {
 		}
 		var reqs []request
 		for _, idle := range fw.x.idle(time.Now(), most) {
-			reqs = append(reqs, request{
-				subject: "$JS.API.STREAM.MSG.DELETE.q_" + f.q.id,
-				data:    fmt.Appendf(nil, `{"no_erase":true,"seq":%d}`, idle.seq),
-			})
+			reqs = append(reqs, f.q.deleteRequest(idle.seq))
 		}
 		fw.w.exchange(ctx, reqs, answerTimeout) // what fails stays until the stream's MaxAge
 		_, _ = f.level(ctx, fw, settle)         // makes the follower begin anew if it is stuck

@@ -32,6 +32,7 @@ type Queue struct {
 
 	lastSend atomic.Int64 // Unix nanoseconds of this process's last send
 	lastFull atomic.Int64 // and of its last receive that was over the limit
+	lastLook atomic.Int64 // and of its last look for what a crash has left
 
 	creating chan struct{} // holds a token while this process makes the stream or waits for it
 	mine     atomic.Bool   // this process wrote the definition, so it makes the stream

@@ -4,6 +4,7 @@ package crash
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"maps"
@@ -26,7 +27,7 @@ import (
 	"github.com/openmnq/mnq/internal/mnqtest"
 )
 
-var kills = flag.Int("kills", 20, "how often the server is killed")
+var kills = flag.Int("kills", 10, "how often the server is killed")
 
 const visibility = 2 * time.Second
 
@@ -38,6 +39,7 @@ type load struct {
 	acked      map[string]bool
 	delivered  map[string]bool
 	deletedAt  map[string]time.Time // acknowledged
+	maybe      map[string]bool      // a delete that was not acknowledged may have happened
 	phantom    []string
 	reappeared []string
 
@@ -46,7 +48,7 @@ type load struct {
 
 func newLoad() *load {
 	return &load{
-		attempted: map[string]bool{}, acked: map[string]bool{}, delivered: map[string]bool{}, deletedAt: map[string]time.Time{},
+		attempted: map[string]bool{}, acked: map[string]bool{}, delivered: map[string]bool{}, deletedAt: map[string]time.Time{}, maybe: map[string]bool{},
 	}
 }
 
@@ -97,6 +99,12 @@ func (l *load) receive(ctx context.Context, c *sqs.Client, url string, share flo
 	if len(entries) == 0 {
 		return len(out.Messages)
 	}
+	l.mu.Lock()
+	for _, e := range entries {
+		i, _ := strconv.Atoi(*e.Id)
+		l.maybe[*out.Messages[i].Body] = true
+	}
+	l.mu.Unlock()
 	res, err := c.DeleteMessageBatch(context.WithoutCancel(ctx), &sqs.DeleteMessageBatchInput{QueueUrl: &url, Entries: entries})
 	if err != nil {
 		l.unknown.Add(1)
@@ -127,10 +135,17 @@ func (l *load) see(body string, began time.Time) {
 	l.delivered[body] = true
 }
 
+// lost returns what was never delivered, or was and did not come back although nobody
+// asked for its deletion.
 func (l *load) lost() []string {
 	var out []string
 	for body := range l.acked {
 		if !l.delivered[body] {
+			out = append(out, body)
+		}
+	}
+	for body := range l.delivered {
+		if !l.maybe[body] {
 			out = append(out, body)
 		}
 	}
@@ -142,8 +157,10 @@ func (l *load) lost() []string {
 // comes back after ten seconds.
 func (l *load) drain(t *testing.T, c *sqs.Client, url string) {
 	t.Helper()
-	for give := time.Now().Add(time.Minute); time.Now().Before(give); {
-		if n := l.receive(t.Context(), c, url, 1); n != 0 {
+	left, received := errors.New("nothing was asked"), 0
+	for give := time.Now().Add(3 * time.Minute); time.Now().Before(give); {
+		n := l.receive(t.Context(), c, url, 1)
+		if received += max(0, n); n > 0 {
 			continue
 		}
 		out, err := c.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{QueueUrl: &url, AttributeNames: []types.QueueAttributeName{
@@ -151,17 +168,26 @@ func (l *load) drain(t *testing.T, c *sqs.Client, url string) {
 			types.QueueAttributeNameApproximateNumberOfMessagesDelayed,
 		}})
 		if err != nil {
-			t.Fatal(err)
+			left = err
+			continue
 		}
-		empty := len(out.Attributes) == 3
-		for _, n := range out.Attributes {
-			empty = empty && n == "0"
-		}
-		if empty {
+		if left = holds(out.Attributes); left == nil && n == 0 {
 			return
 		}
 	}
-	t.Error("the queue does not run empty")
+	t.Errorf("the queue does not run empty, %d messages came meanwhile: %v", received, left)
+}
+
+// holds is an error unless the three counts of a queue are zero.
+func holds(counts map[string]string) error {
+	empty := len(counts) == 3
+	for _, n := range counts {
+		empty = empty && n == "0"
+	}
+	if !empty {
+		return fmt.Errorf("it holds %v", counts)
+	}
+	return nil
 }
 
 // directory makes and removes tenants meanwhile.
