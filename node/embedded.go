@@ -141,7 +141,12 @@ func (n *Node) newResolver() (*server.DirAccResolver, error) {
 			return nil, err
 		}
 	}
-	res, err := server.NewDirAccResolver(dir, 0, time.Minute, server.HardDelete)
+	var opts []server.DirResOption
+	if n.cfg.Cluster == nil {
+		// Who names an account that is not here would wait until all others have been asked.
+		opts = append(opts, server.FetchTimeout(time.Millisecond))
+	}
+	res, err := server.NewDirAccResolver(dir, 0, time.Minute, server.HardDelete, opts...)
 	if err != nil {
 		return nil, err
 	}
