@@ -8,7 +8,9 @@ import (
 	"flag"
 	"fmt"
 	"net/http"
+	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -17,6 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
@@ -26,15 +29,25 @@ import (
 
 var rounds = flag.Int("rounds", 1, "how often each fault is made")
 
-// client is an AWS SDK client as its users have it, retries included, behind a load
+// full says that all faults are made. By default only those are that the others are a
+// part of: the whole takes two minutes.
+var full = os.Getenv("MNQ_FAULTS") == "full"
+
+// clients are AWS SDK clients as their users have them, retries included, behind a load
 // balancer over all nodes.
-func client(b http.RoundTripper, k mnqtest.Keys) *sqs.Client {
-	return sqs.New(sqs.Options{
+type clients struct {
+	sqs *sqs.Client
+	sns *sns.Client
+}
+
+func newClients(b http.RoundTripper, k mnqtest.Keys) clients {
+	cfg := aws.Config{
 		BaseEndpoint: aws.String("http://mnq.test"), Region: "fr-par",
 		Credentials: credentials.NewStaticCredentialsProvider(k.Access, k.Secret, ""),
-		Retryer:     retry.NewStandard(),
+		Retryer:     func() aws.Retryer { return retry.NewStandard() },
 		HTTPClient:  &http.Client{Transport: counting{b}, Timeout: 40 * time.Second},
-	})
+	}
+	return clients{sqs.NewFromConfig(cfg), sns.NewFromConfig(cfg)}
 }
 
 // counting counts the requests that are made for a call in the counter that its context
@@ -52,12 +65,13 @@ func (c counting) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // load is a few producers and consumers of one queue.
 type load struct {
-	c    *sqs.Client
-	url  string
-	fifo bool
-	h    *history.History
-	stop context.CancelFunc
-	busy sync.WaitGroup
+	c     clients
+	url   string
+	topic string // that is published to; "": messages are sent to the queue
+	fifo  bool
+	h     *history.History
+	stop  context.CancelFunc
+	busy  sync.WaitGroup
 
 	mu      sync.Mutex
 	fails   []error // calls that failed although the SDK had repeated them
@@ -65,19 +79,29 @@ type load struct {
 }
 
 const (
-	producers  = 3
-	consumers  = 3
+	producers  = 2
+	consumers  = 2
 	groups     = 4
 	visibility = 20 * time.Second
 )
 
-func startLoad(t *testing.T, c *sqs.Client, name string, attrs map[string]string) *load {
+// startLoad makes a queue, also a topic that it is subscribed to if topic is set, and
+// begins to use them.
+func startLoad(t *testing.T, c clients, name string, topic bool) *load {
 	t.Helper()
-	q, err := c.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: &name, Attributes: attrs})
+	l := &load{c: c, fifo: strings.HasSuffix(name, ".fifo"), h: history.New()}
+	var attrs, topicAttrs map[string]string
+	if l.fifo {
+		attrs, topicAttrs = map[string]string{"FifoQueue": "true"}, map[string]string{"FifoTopic": "true"}
+	}
+	q, err := c.sqs.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: &name, Attributes: attrs})
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &load{c: c, url: *q.QueueUrl, fifo: attrs["FifoQueue"] == "true", h: history.New()}
+	l.url = *q.QueueUrl
+	if topic {
+		l.subscribe(t, name, topicAttrs)
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	l.stop = stop
 	t.Cleanup(func() { stop(); l.busy.Wait() })
@@ -92,6 +116,27 @@ func startLoad(t *testing.T, c *sqs.Client, name string, attrs map[string]string
 		})
 	}
 	return l
+}
+
+// subscribe makes the topic.
+func (l *load) subscribe(t *testing.T, name string, attrs map[string]string) {
+	t.Helper()
+	out, err := l.c.sns.CreateTopic(t.Context(), &sns.CreateTopicInput{Name: &name, Attributes: attrs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	q, err := l.c.sqs.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{QueueUrl: &l.url, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameQueueArn}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.topic = *out.TopicArn
+	_, err = l.c.sns.Subscribe(t.Context(), &sns.SubscribeInput{
+		TopicArn: &l.topic, Protocol: aws.String("sqs"), Endpoint: aws.String(q.Attributes["QueueArn"]),
+		Attributes: map[string]string{"RawMessageDelivery": "true"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func (l *load) failed(err error) {
@@ -110,23 +155,22 @@ func (l *load) mayFail(yes bool) {
 }
 
 func (l *load) produce(ctx context.Context, producer int) {
-	tick := time.NewTicker(20 * time.Millisecond)
+	tick := time.NewTicker(30 * time.Millisecond)
 	defer tick.Stop()
 	for n := 0; ctx.Err() == nil; n++ {
-		in := &sqs.SendMessageInput{QueueUrl: &l.url, MessageBody: aws.String(fmt.Sprintf("%d:%d", producer, n))}
-		e := history.Event{Kind: history.Send, Body: *in.MessageBody, Begin: l.h.Now()}
+		e := history.Event{Kind: history.Send, Body: fmt.Sprintf("%d:%d", producer, n), Begin: l.h.Now()}
 		if l.fifo {
 			e.Group = fmt.Sprintf("%d.%d", producer, n%groups)
-			in.MessageGroupId, in.MessageDeduplicationId = &e.Group, in.MessageBody
 		}
 		var attempts atomic.Int32
-		out, err := l.c.SendMessage(context.WithValue(context.Background(), counter{}, &attempts), in)
+		id, err := l.send(context.WithValue(context.Background(), counter{}, &attempts), e.Body, e.Group)
 		if err != nil {
 			l.failed(fmt.Errorf("send: %w", err))
-		} else {
-			e.ID = *out.MessageId
 		}
-		e.End, e.OK, e.Attempts = l.h.Now(), err == nil, int(attempts.Load())
+		e.End, e.OK, e.ID, e.Attempts = l.h.Now(), err == nil, id, int(attempts.Load())
+		if l.topic != "" {
+			e.Attempts = history.Any
+		}
 		l.h.Add(e)
 		select {
 		case <-tick.C:
@@ -135,10 +179,27 @@ func (l *load) produce(ctx context.Context, producer int) {
 	}
 }
 
+// send returns the message's id in the queue, if that is known.
+func (l *load) send(ctx context.Context, body, group string) (id string, err error) {
+	var of, unique *string
+	if l.fifo {
+		of, unique = &group, &body
+	}
+	if l.topic != "" {
+		_, err := l.c.sns.Publish(ctx, &sns.PublishInput{TopicArn: &l.topic, Message: &body, MessageGroupId: of, MessageDeduplicationId: unique})
+		return "", err
+	}
+	out, err := l.c.sqs.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: &l.url, MessageBody: &body, MessageGroupId: of, MessageDeduplicationId: unique})
+	if err != nil {
+		return "", err
+	}
+	return *out.MessageId, nil
+}
+
 // consume receives once and deletes what came; it returns how many messages did.
 func (l *load) consume(wait int32) int {
 	begin, call := l.h.Now(), l.h.Call()
-	out, err := l.c.ReceiveMessage(context.Background(), &sqs.ReceiveMessageInput{
+	out, err := l.c.sqs.ReceiveMessage(context.Background(), &sqs.ReceiveMessageInput{
 		QueueUrl: &l.url, MaxNumberOfMessages: 10, WaitTimeSeconds: wait, VisibilityTimeout: int32(visibility / time.Second),
 		MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameAll},
 	})
@@ -159,7 +220,7 @@ func (l *load) consume(wait int32) int {
 		return 0
 	}
 	begin = l.h.Now()
-	res, err := l.c.DeleteMessageBatch(context.Background(), &sqs.DeleteMessageBatchInput{QueueUrl: &l.url, Entries: entries})
+	res, err := l.c.sqs.DeleteMessageBatch(context.Background(), &sqs.DeleteMessageBatchInput{QueueUrl: &l.url, Entries: entries})
 	if err != nil {
 		l.failed(fmt.Errorf("delete: %w", err))
 	}
@@ -184,20 +245,25 @@ func (l *load) finish(t *testing.T) {
 	t.Helper()
 	l.stop()
 	l.busy.Wait()
-	for give := time.Now().Add(2 * visibility); ; {
+	for give := time.Now().Add(4 * visibility); ; {
 		if l.consume(1) > 0 {
 			continue
 		}
-		a, err := l.c.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{QueueUrl: &l.url, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameAll}})
+		a, err := l.c.sqs.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{QueueUrl: &l.url, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameAll}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		visible, hidden := a.Attributes["ApproximateNumberOfMessages"], a.Attributes["ApproximateNumberOfMessagesNotVisible"]
-		if visible == "0" && hidden == "0" {
+		coming := 0
+		if l.topic != "" {
+			coming = len(l.h.Check().Lost)
+		}
+		if visible == "0" && hidden == "0" && coming == 0 {
 			break
 		}
 		if time.Now().After(give) {
-			t.Fatalf("the queue does not become empty: %s visible, %s hidden", visible, hidden)
+			t.Errorf("the queue does not become empty: %s visible, %s hidden, %d to be delivered by the topic", visible, hidden, coming)
+			break
 		}
 	}
 	r := l.h.Check()
@@ -218,63 +284,91 @@ func TestNodesComeAndGo(t *testing.T) { //nolint:tparallel // the steps build on
 	t.Parallel()
 	c := mnqtest.StartCluster(t, 3)
 	ns := c.Nodes[0].Namespace("q", "sqs_sns")
-	keys := c.Nodes[1].Keys(ns, "prm")
-	sdk := client(mnqtest.NewBalancer(t, c.Nodes...), keys)
+	sdk := newClients(mnqtest.NewBalancer(t, c.Nodes...), c.Nodes[1].Keys(ns, "prm"))
 	loads := []*load{
-		startLoad(t, sdk, "standard", nil),
-		startLoad(t, sdk, "ordered.fifo", map[string]string{"FifoQueue": "true"}),
+		startLoad(t, sdk, "standard", false), startLoad(t, sdk, "ordered.fifo", false), startLoad(t, sdk, "topic", true),
 	}
-
+	if full {
+		loads = append(loads, startLoad(t, sdk, "topic.fifo", true))
+	}
 	for round := range *rounds {
-		victim := c.Nodes[round%len(c.Nodes)]
-		t.Run("KilledNode", func(*testing.T) {
-			victim.Kill()
-			progress(t, loads)
-			victim.Restart()
-			progress(t, loads)
-		})
-		t.Run("RollingRestart", func(t *testing.T) {
-			for _, p := range c.Nodes {
-				if err := p.Stop(); err != nil {
-					t.Fatal(err)
-				}
-				p.Restart()
-				progress(t, loads)
-			}
-		})
-		t.Run("PausedNode", func(*testing.T) {
-			// The first is over before anybody can have noticed, the second long after.
-			for _, d := range []time.Duration{time.Second, 12 * time.Second} {
-				victim.Pause()
-				<-time.After(d)
-				progress(t, loads)
-				victim.Resume()
-				progress(t, loads)
-				victim.WaitReady()
-			}
-		})
-		t.Run("ReplacedNode", func(*testing.T) {
-			victim.Kill()
-			c.Empty(round % len(c.Nodes))
-			victim.Restart()
-			progress(t, loads)
-		})
-		t.Run("AllKilled", func(*testing.T) {
-			for _, l := range loads {
-				l.mayFail(true)
-			}
-			for _, p := range c.Nodes {
-				p.Kill()
-			}
-			c.Launch()
-			progress(t, loads) // what was under way is over, so failures count again
-			for _, l := range loads {
-				l.mayFail(false)
-			}
-		})
+		f := faults{c, loads, round % len(c.Nodes)}
+		t.Run("KilledNode", f.killed)
+		if full {
+			t.Run("RollingRestart", f.rolling)
+			t.Run("ShortPause", f.shortPause)
+			t.Run("ReplacedNode", f.replaced)
+		}
+		t.Run("PausedNode", f.paused)
+		t.Run("AllKilled", f.allKilled)
 	}
 	for _, l := range loads {
 		l.finish(t)
+	}
+}
+
+// faults are made to a cluster under load, mostly to one of its nodes.
+type faults struct {
+	c      *mnqtest.Cluster
+	loads  []*load
+	victim int
+}
+
+func (f faults) node() *mnqtest.Process { return f.c.Nodes[f.victim] }
+
+func (f faults) killed(t *testing.T) {
+	f.node().Kill()
+	progress(t, f.loads)
+	f.node().Restart()
+	progress(t, f.loads)
+}
+
+func (f faults) rolling(t *testing.T) {
+	for _, p := range f.c.Nodes {
+		if err := p.Stop(); err != nil {
+			t.Fatal(err)
+		}
+		p.Restart()
+		progress(t, f.loads)
+	}
+}
+
+// shortPause is over before anybody can have noticed.
+func (f faults) shortPause(t *testing.T) {
+	f.node().Pause()
+	<-time.After(time.Second)
+	f.node().Resume()
+	progress(t, f.loads)
+}
+
+// paused lasts until long after everybody has, the node itself included.
+func (f faults) paused(t *testing.T) {
+	f.node().Pause()
+	<-time.After(12 * time.Second)
+	progress(t, f.loads)
+	f.node().Resume()
+	progress(t, f.loads)
+	f.node().WaitReady()
+}
+
+func (f faults) replaced(t *testing.T) {
+	f.node().Kill()
+	f.c.Empty(f.victim)
+	f.node().Restart()
+	progress(t, f.loads)
+}
+
+func (f faults) allKilled(t *testing.T) {
+	for _, l := range f.loads {
+		l.mayFail(true)
+	}
+	for _, p := range f.c.Nodes {
+		p.Kill()
+	}
+	f.c.Launch()
+	progress(t, f.loads) // what was under way is over, so failures count again
+	for _, l := range f.loads {
+		l.mayFail(false)
 	}
 }
 
@@ -282,13 +376,17 @@ func TestNodesComeAndGo(t *testing.T) { //nolint:tparallel // the steps build on
 // before is over as far as clients are concerned.
 func progress(t *testing.T, loads []*load) {
 	t.Helper()
-	for _, l := range loads {
-		before := l.h.Check().Sent
-		mnqtest.Within(t, time.Minute, func() error {
-			if n := l.h.Check().Sent - before; n < 50 {
-				return fmt.Errorf("%d messages sent since", n)
-			}
-			return nil
-		})
+	const more = 40
+	want := make([]int, len(loads))
+	for i, l := range loads {
+		want[i] = l.h.Sent() + more
 	}
+	mnqtest.Within(t, 2*time.Minute, func() error {
+		for i, l := range loads {
+			if left := want[i] - l.h.Sent(); left > 0 {
+				return fmt.Errorf("%s: of %d messages %d are still to be sent", l.url, more, left)
+			}
+		}
+		return nil
+	})
 }

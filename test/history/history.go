@@ -28,6 +28,10 @@ const (
 	Delete
 )
 
+// Any is the Attempts of what may become any number of copies, such as what a topic
+// delivers.
+const Any = 1 << 30
+
 // Event is one message in one call. Times are on the recorder's own clock, taken before
 // the call was made and after it had returned, never by a process under test.
 type Event struct {
@@ -37,7 +41,7 @@ type Event struct {
 	Begin, End time.Duration
 	OK         bool // acknowledged; otherwise the outcome is unknown
 
-	Attempts int // of a send: how often the client made the request; 0 is once
+	Attempts int // of a send: how often the client made the request; 0 is once, Any is as often as it likes
 
 	// FIFO only.
 	Group    string
@@ -53,6 +57,7 @@ type History struct {
 	began time.Time
 
 	mu     sync.Mutex
+	sent   int
 	calls  int
 	events []Event
 }
@@ -71,10 +76,22 @@ func (h *History) Call() int {
 	return h.calls
 }
 
+// Sent is how many sends have been acknowledged so far.
+func (h *History) Sent() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.sent
+}
+
 // Add records a call.
 func (h *History) Add(events ...Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	for _, e := range events {
+		if e.Kind == Send && e.OK {
+			h.sent++
+		}
+	}
 	h.events = append(h.events, events...)
 }
 
@@ -178,7 +195,7 @@ func check(events []Event) Report {
 		switch e.Kind {
 		case Send:
 			m.attempts += max(1, e.Attempts)
-			if e.Attempts > 1 {
+			if e.Attempts > 1 && e.Attempts != Any {
 				r.Repeated++
 			}
 			if e.OK {
@@ -228,7 +245,7 @@ func (r *Report) one(m *message) {
 			r.Reappeared = append(r.Reappeared, m.body)
 		}
 	}
-	if slices.ContainsFunc(m.acked, func(id string) bool { return len(m.copy(id).received) == 0 }) {
+	if slices.ContainsFunc(m.acked, func(id string) bool { return received == 0 || id != "" && len(m.copy(id).received) == 0 }) {
 		r.Lost = append(r.Lost, m.body)
 	}
 	switch {

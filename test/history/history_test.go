@@ -119,6 +119,11 @@ func TestCheck(t *testing.T) {
 			[]Event{with("2", tried(2, send("a", 0, 1, true))), with("1", receive(1, "a", 2, 3)), with("2", receive(2, "a", 6, 7)), with("3", receive(3, "a", 6, 7))},
 			"1 copied: [a]",
 		},
+		"AsManyCopiesAsATopicDelivers": {
+			[]Event{tried(Any, send("a", 0, 1, true)), with("1", receive(1, "a", 2, 3)), with("2", receive(2, "a", 6, 7)), with("3", receive(3, "a", 6, 7))},
+			"",
+		},
+		"LostWhenATopicDeliversNothing": {[]Event{tried(Any, send("a", 0, 1, true))}, "1 lost: [a]"},
 		"CopiedInAFIFOQueueWhereRepeatedSendsAreOne": {
 			[]Event{with("2", tried(2, send("g/1", 0, 1, true))), with("1", receive(1, "g/1", 2, 3)), with("2", receive(2, "g/1", 40*s, 41*s))},
 			"1 copied: [g/1]",
