@@ -284,7 +284,7 @@ func (t *Topic) createError(ctx context.Context, err error) error {
 
 func storageFull(op, name string, err error) error {
 	return &mnq.Error{
-		Kind: mnq.QuotaExceeded, Code: "InvalidParameter", Op: op, Resource: name, Err: err,
+		Kind: mnq.QuotaExceeded, Code: "OverLimit", Op: op, Resource: name, Err: err,
 		Msg: "The storage quota of the namespace is used up. Delete or purge messages, or ask the operator for more.",
 	}
 }
