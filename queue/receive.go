@@ -35,6 +35,7 @@ type delivery struct {
 // deleted meanwhile; QuotaExceeded (OverLimit) when MaxInFlight messages are
 // hidden and Wait is zero; Unavailable.
 func (q *Queue) Receive(ctx context.Context, in Receive) ([]Message, error) {
+	begun := time.Now()
 	got, err := q.receive(ctx, in)
 	if current := q.svc.cfg.Current; current != nil && err == nil && len(got) > 0 {
 		err = current() // after everything that was read
@@ -42,6 +43,7 @@ func (q *Queue) Receive(ctx context.Context, in Receive) ([]Message, error) {
 	if err != nil {
 		return nil, err
 	}
+	q.traceReceive(ctx, begun, got)
 	q.countReceived(len(got))
 	return got, nil
 }

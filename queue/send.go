@@ -31,7 +31,9 @@ const MaxDelay = 15 * time.Minute
 // when the namespace's storage is full, NotFound, and Unavailable when nobody
 // knows whether the message was stored.
 func (q *Queue) Send(ctx context.Context, msgs []Send) []SendResult {
+	ctx, traced := q.traceSend(ctx, msgs)
 	out := q.send(ctx, msgs)
+	traced(out)
 	q.countSent(msgs, out)
 	return out
 }

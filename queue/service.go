@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nuid"
 
 	"github.com/openmnq/mnq"
+	"github.com/openmnq/mnq/internal/service"
 	"github.com/openmnq/mnq/node"
 )
 
@@ -52,6 +53,8 @@ type Config struct {
 	LenientNames bool
 	// Charts says that what happens in queues is written down for [Queue.Chart].
 	Charts bool
+	// Tracer makes spans of sends and receives; nil makes none.
+	Tracer *service.Tracer
 	Log    *slog.Logger
 }
 

@@ -37,7 +37,8 @@ type Config struct {
 
 	MasterKey string // opens the secrets at rest; "": a key in the data directory
 	Log       *slog.Logger
-	CutOff    func() // ends the process at once; see [node.Config.CutOff]
+	Tracer    *service.Tracer // nil: no spans are made
+	CutOff    func()          // ends the process at once; see [node.Config.CutOff]
 
 	// Definitions are created when the server starts, with Settings.Dev.
 	Definitions *definition.File
@@ -86,6 +87,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 			CredentialRate: cfg.RateLimitCredential, NamespaceRate: cfg.RateLimitNamespace, AuthFailures: cfg.RateLimitAuthFailures,
 		}),
 	}
+	s.metrics.Tracer = cfg.Tracer
 	var tlsConfig *tls.Config
 	if cfg.TLSCert != "" {
 		cert, err := service.LoadCertificate(cfg.TLSCert, cfg.TLSKey, s.log)
@@ -203,7 +205,7 @@ func (s *Server) startQueues(ctx context.Context) (err error) {
 		Replicas: s.node.Replicas(), Partition: s.cfg.ARNPartition, Log: s.log,
 		GroupCommit: s.cfg.Fsync == node.FsyncAlways && !s.node.External(),
 		Accepts:     s.node.Accepts, Current: s.node.Current, Stored: s.node.Stored, Exists: s.exists, LenientNames: s.cfg.DevLenient,
-		Charts: true,
+		Charts: true, Tracer: s.cfg.Tracer,
 	})
 	if err != nil {
 		return err

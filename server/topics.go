@@ -21,7 +21,7 @@ func (s *Server) startTopics(ctx context.Context) error {
 		Key: s.directory.DeriveKey("topics"), Replicas: s.node.Replicas(), Partition: s.cfg.ARNPartition,
 		PublicURL: func() string { return strings.TrimRight(s.publicHTTP(), "/") }, Accepts: s.node.Accepts, Exists: s.exists,
 		Egress:      topic.EgressConfig{Allow: allow, Loopback: s.cfg.Dev, Own: s.ownAddresses},
-		Undelivered: s.cfg.Dev, Log: s.log,
+		Undelivered: s.cfg.Dev, Log: s.log, Tracer: s.cfg.Tracer,
 		Took: func(protocol string, took time.Duration) {
 			s.delivered.WithLabelValues(protocol).Observe(took.Seconds())
 		},

@@ -194,6 +194,7 @@ func (d *deliveries) deliver(t *Topic, subscriptionID string, w *wire.Wire, from
 		d.finish(d.trying, t, p)
 		return
 	}
+	m.parent = from.Header.Get(headerParent)
 	release := p.hold()
 	place, err := d.prepare(d.s.run, t, subscriptionID, p, m)
 	release()
@@ -325,8 +326,10 @@ func (p *taken) hold() (release func()) {
 // attempt makes an attempt for which there is a place.
 func (d *deliveries) attempt(ctx context.Context, p *taken, place slot) {
 	begun := time.Now()
-	o := d.s.attempt(ctx, p.delivery)
+	spanned, traced := p.traceAttempt(ctx)
+	o := d.s.attempt(spanned, p.delivery)
 	o.took = time.Since(begun)
+	traced(o)
 	if ctx.Err() != nil {
 		p.w.Leave(p.from) // cut off by Stop
 		return

@@ -94,7 +94,7 @@ func (t *Topic) decode(ctx context.Context, pulled []*wire.Pulled) []*outgoing {
 			t.svc.log.ErrorContext(ctx, "message cannot be read", "topic", t.name, "namespace_id", t.namespaceID, "sequence", p.Sequence, "error", err)
 			continue
 		}
-		m.seq = p.Sequence
+		m.seq, m.parent = p.Sequence, p.Header.Get(headerParent)
 		out = append(out, &outgoing{rendering: t.render(m), from: p})
 	}
 	slices.SortFunc(out, func(a, b *outgoing) int { return cmp.Compare(a.m.seq, b.m.seq) })
@@ -196,6 +196,8 @@ func (t *Topic) storeInQueue(ctx context.Context, ns mnq.Namespace, p parcel) (l
 		return p.out
 	}
 	defer d.places.Release(int64(len(sends)))
+	ctx, span := t.traceStore(ctx, p)
+	defer func() { span.End(notStored(len(left))) }()
 	begun, failed := time.Now(), false
 	ctx, cancel := context.WithTimeout(ctx, d.patience())
 	defer cancel()
@@ -262,7 +264,7 @@ func (t *Topic) toDeliveries(ctx context.Context, w *wire.Wire, parcels ...parce
 		}
 		for _, o := range p.out {
 			r := t.svc.write(st.delivery(p.sub.ID), o.m)
-			r.Header = onceHeader(onceName(o.m, p.sub))
+			r.Header = o.m.mark(onceHeader(onceName(o.m, p.sub)))
 			reqs, of = append(reqs, r), append(of, o)
 		}
 	}

@@ -41,7 +41,7 @@ func (t *Topic) readBatch(ctx context.Context, w *wire.Wire, head *wire.Pulled) 
 	if err != nil {
 		return nil, err
 	}
-	first.seq = head.Sequence
+	first.seq, first.parent = head.Sequence, head.Header.Get(headerParent)
 	st := t.state.Load()
 	batch := []*outgoing{{rendering: t.render(first), key: st.keyOf(head.Subject)}}
 	if head.Pending == 0 {
@@ -56,7 +56,7 @@ func (t *Topic) readBatch(ctx context.Context, w *wire.Wire, head *wire.Pulled) 
 		if bad != nil {
 			return batch, nil //nolint:nilerr // it comes first some time, and then says so
 		}
-		m.seq = r.Sequence
+		m.seq, m.parent = r.Sequence, r.Header.Get(headerParent)
 		batch = append(batch, &outgoing{rendering: t.render(m), key: st.keyOf(r.Subject)})
 	}
 	return batch, nil

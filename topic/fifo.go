@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/openmnq/mnq"
+	"github.com/openmnq/mnq/internal/service"
 	"github.com/openmnq/mnq/internal/wire"
 )
 
@@ -49,6 +50,7 @@ func (t *Topic) publishOrdered(ctx context.Context, ns mnq.Namespace, w *wire.Wi
 			continue
 		}
 		m := newMessage(p, now)
+		m.parent = service.ParentOf(ctx)
 		if m.dedup == "" {
 			m.dedup = contentID(m.body)
 		}
@@ -88,10 +90,10 @@ func (t *Topic) storeOrdered(ctx context.Context, w *wire.Wire, wave []ordered, 
 	for tries := 0; len(wave) > 0; tries++ {
 		reqs := make([]wire.Request, len(wave))
 		for i, o := range wave {
-			reqs[i] = wire.Request{Subject: st.queued(o.key), Data: o.m.encode(), Header: nats.Header{
+			reqs[i] = wire.Request{Subject: st.queued(o.key), Data: o.m.encode(), Header: o.m.mark(nats.Header{
 				"Nats-Expected-Last-Subject-Sequence":         {strconv.FormatUint(o.last, 10)},
 				"Nats-Expected-Last-Subject-Sequence-Subject": {st.sameDedup(o.key)},
-			}}
+			})}
 		}
 		var again []ordered
 		for i, a := range w.Exchange(ctx, reqs, wire.Timeout) {

@@ -46,6 +46,8 @@ type message struct {
 	sender      string
 	attrs       []queue.Attribute // sorted by name
 	body        string
+
+	parent string // of the spans of its deliveries, "" for none; not part of the record
 }
 
 const messageVersion = 1

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/openmnq/mnq"
+	"github.com/openmnq/mnq/internal/service"
 	"github.com/openmnq/mnq/internal/wire"
 	"github.com/openmnq/mnq/queue"
 )
@@ -92,6 +93,9 @@ func (s *Service) attemptSubject(ctx context.Context, d *delivery) outcome {
 		return outcome{final: true, class: "not_found"}
 	}
 	m, err := d.forSubject(ctx, subject)
+	if parent := service.ParentOf(ctx); err == nil && parent != "" && s.cfg.Tracer != nil && m.Header.Get(headerParent) == "" {
+		m.Header[headerParent] = []string{parent}
+	}
 	if err != nil {
 		return outcome{class: "internal"}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/openmnq/mnq"
+	"github.com/openmnq/mnq/internal/service"
 	"github.com/openmnq/mnq/internal/wire"
 	"github.com/openmnq/mnq/queue"
 )
@@ -51,6 +52,8 @@ type Published struct {
 // QuotaExceeded, NotFound, and Unavailable when nobody knows whether it was stored.
 func (t *Topic) Publish(ctx context.Context, ns mnq.Namespace, msgs []Publication) []Published {
 	out := make([]Published, len(msgs))
+	ctx, traced := t.tracePublish(ctx, msgs)
+	defer traced(out)
 	w, err := t.open(ctx, ns, msgs)
 	if err != nil {
 		for i := range out {
@@ -72,6 +75,7 @@ func (t *Topic) Publish(ctx context.Context, ns mnq.Namespace, msgs []Publicatio
 			continue
 		}
 		m := newMessage(&msgs[i], now)
+		m.parent = service.ParentOf(ctx)
 		out[i].MessageID = m.id.String()
 		reqs, index = append(reqs, t.svc.write(st.published(), m)), append(index, i)
 	}
@@ -155,10 +159,10 @@ func newMessage(p *Publication, now time.Time) *message {
 
 // write is the request that stores a message under a subject.
 func (s *Service) write(subject string, m *message) wire.Request {
-	r := wire.Request{Subject: subject, Data: m.encode()}
+	r := wire.Request{Subject: subject, Data: m.encode(), Header: m.mark(nil)}
 	if s.cfg.Replicas > 1 {
 		// The answer may get lost with a leader, so the request must be repeatable.
-		r.Header = nats.Header{"Nats-Msg-Id": {m.id.String()}}
+		r.Header = m.mark(nats.Header{"Nats-Msg-Id": {m.id.String()}})
 	}
 	return r
 }

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/openmnq/mnq"
+	"github.com/openmnq/mnq/internal/service"
 	"github.com/openmnq/mnq/internal/wire"
 	"github.com/openmnq/mnq/queue"
 )
@@ -53,7 +54,9 @@ type Config struct {
 	// Took is told how long each attempt at a delivery took, by protocol; it must not
 	// block. nil: nobody is.
 	Took func(protocol string, took time.Duration)
-	Log  *slog.Logger
+	// Tracer makes spans of publishing and of deliveries; nil makes none.
+	Tracer *service.Tracer
+	Log    *slog.Logger
 }
 
 // Service keeps all topics of all namespaces. It is safe for concurrent use, and any

@@ -1,13 +1,19 @@
 package main
 
 import (
+	"context"
 	"log/slog"
 	"os"
+	"time"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
 
+	"github.com/openmnq/mnq/internal/service"
 	"github.com/openmnq/mnq/server"
 )
+
+// tracesTimeout is how long the collector of traces has for the last of them.
+const tracesTimeout = 2 * time.Second
 
 // envMasterKey has no flag, because command lines are visible to other users.
 const envMasterKey = "MNQ_MASTER_KEY"
@@ -37,13 +43,23 @@ func (c *serveCmd) Run(a *app, settings []setting) error {
 	}
 	log := logger(&c.Settings, a.stderr)
 	limitMemory(log)
+	tracer, err := service.NewTracer(a.ctx, service.ReadBuild(), func(name string) string { return a.env[name] }, log)
+	if err != nil {
+		return usagef("%w", err)
+	}
 	s, err := server.New(a.ctx, server.Config{
-		Settings: c.Settings, MasterKey: a.env[envMasterKey], Log: log, CutOff: startAnew, Definitions: defined,
+		Settings: c.Settings, MasterKey: a.env[envMasterKey], Log: log, CutOff: startAnew, Definitions: defined, Tracer: tracer,
 	})
 	if err != nil {
 		return err
 	}
-	return s.Run(a.ctx, a.stdout)
+	err = s.Run(a.ctx, a.stdout)
+	last, cancel := context.WithTimeout(context.WithoutCancel(a.ctx), tracesTimeout)
+	defer cancel()
+	if err := tracer.Stop(last); err != nil {
+		log.Warn("the last traces are not sent", "error", err)
+	}
+	return err
 }
 
 // memoryShare is how much of the memory that there is the process tries to stay below.

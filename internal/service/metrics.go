@@ -15,6 +15,9 @@ import (
 // Metrics is the process's registry and the counters every front door shares.
 // It is safe for concurrent use.
 type Metrics struct {
+	// Tracer makes a span of each request. It is set before the first; nil makes none.
+	Tracer *Tracer
+
 	registry *prometheus.Registry
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
@@ -134,6 +137,7 @@ func (m *Metrics) Observe(front string, log *slog.Logger, next http.Handler) htt
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		begin := time.Now()
 		info := &Request{Front: front}
+		r, traced := m.Tracer.observed(r)
 		ctx := context.WithValue(r.Context(), requestKey{}, info)
 		rec := &statusRecorder{ResponseWriter: w}
 		next.ServeHTTP(rec, r.WithContext(ctx))
@@ -144,6 +148,7 @@ func (m *Metrics) Observe(front string, log *slog.Logger, next http.Handler) htt
 		if info.Code == "" {
 			info.Code = statusClass(rec.status)
 		}
+		traced(info, rec.status)
 		if info.Refused != "" {
 			m.refused.WithLabelValues(info.Front, info.Refused).Inc()
 		}
