@@ -137,8 +137,7 @@ func (m *Metrics) Observe(front string, log *slog.Logger, next http.Handler) htt
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		begin := time.Now()
 		info := &Request{Front: front}
-		r, traced := m.Tracer.observed(r)
-		ctx := context.WithValue(r.Context(), requestKey{}, info)
+		ctx, traced := m.Tracer.observed(context.WithValue(r.Context(), requestKey{}, info), r)
 		rec := &statusRecorder{ResponseWriter: w}
 		next.ServeHTTP(rec, r.WithContext(ctx))
 

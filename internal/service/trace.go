@@ -202,13 +202,13 @@ func fromAmazon(text string) (parent string, ok bool) {
 }
 
 // observed begins the span of a request. end takes how it went.
-func (t *Tracer) observed(r *http.Request) (*http.Request, func(info *Request, status int)) {
+func (t *Tracer) observed(ctx context.Context, r *http.Request) (context.Context, func(info *Request, status int)) {
 	if t == nil {
-		return r, func(*Request, int) {}
+		return ctx, func(*Request, int) {}
 	}
-	ctx := w3c.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
+	ctx = w3c.Extract(ctx, propagation.HeaderCarrier(r.Header))
 	ctx, span := t.Begin(ctx, Work{Name: r.Method, Kind: SpanServer, Set: map[string]string{"http.request.method": r.Method}})
-	return r.WithContext(ctx), func(info *Request, status int) {
+	return ctx, func(info *Request, status int) {
 		span.span.SetName(info.Front + " " + info.Operation)
 		span.Set("rpc.service", info.Front)
 		span.Set("rpc.method", info.Operation)
