@@ -434,6 +434,37 @@ func (n *Node) askServers(ctx context.Context, sys *nats.Conn) []report {
 	return all
 }
 
+// Holds lists the streams of every account, whatever its limits, that has any; the
+// control account is called control. All servers that answer are asked.
+func (n *Node) Holds(ctx context.Context) (map[string][]string, error) {
+	held, answered := map[string][]string{}, false
+	gather(ctx, n.sys, request{subject: "$SYS.REQ.SERVER.PING.JSZ", body: []byte(`{"accounts":true,"streams":true}`)}, func(data []byte) bool {
+		var a struct {
+			Data *server.JSInfo `json:"data"`
+		}
+		if json.Unmarshal(data, &a) != nil || a.Data == nil {
+			return true
+		}
+		answered = true
+		for _, account := range a.Data.AccountDetails {
+			id := account.Id
+			if id == n.keys.controlID {
+				id = "control"
+			}
+			for _, s := range account.Streams {
+				if !slices.Contains(held[id], s.Name) {
+					held[id] = append(held[id], s.Name)
+				}
+			}
+		}
+		return true
+	})
+	if !answered {
+		return nil, &mnq.Error{Kind: mnq.Unavailable, Op: "node.Holds", Msg: "no NATS server answers on the system account"}
+	}
+	return held, nil
+}
+
 // memoryInUse is what the process has of the system.
 func memoryInUse() uint64 {
 	s := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}

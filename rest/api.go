@@ -61,6 +61,9 @@ type Config struct {
 	// nothing.
 	Bounds *service.Bounds
 
+	// Backup writes a backup of the installation.
+	Backup func(context.Context, io.Writer) error
+
 	// Log receives failures that are not the caller's. Default: slog.Default().
 	Log *slog.Logger
 
@@ -77,6 +80,8 @@ type API struct {
 	natsURL func() string
 	httpURL func() string
 	status  func(context.Context) node.Status
+	backup  func(context.Context, io.Writer) error
+	saving  sync.Mutex // while a backup is made
 	log     *slog.Logger
 	bounds  *service.Bounds
 	mux     *http.ServeMux
@@ -110,8 +115,8 @@ func (c *Config) validate() error {
 		return bad("region", "must not be empty")
 	case c.NATSEndpoint == nil || c.PublicURL == nil:
 		return bad("public-url", "is needed")
-	case c.Status == nil:
-		return bad("status", "is needed")
+	case c.Status == nil || c.Backup == nil:
+		return bad("status", "and backup are needed")
 	default:
 		return nil
 	}
@@ -128,7 +133,7 @@ func New(cfg Config) (*API, error) {
 func build(cfg Config) *API {
 	a := &API{
 		dir: cfg.Directory, queues: cfg.Queues, topics: cfg.Topics, region: cfg.Region, natsURL: cfg.NATSEndpoint, httpURL: cfg.PublicURL,
-		status: cfg.Status, log: cfg.Log, bounds: cfg.Bounds, mux: http.NewServeMux(),
+		status: cfg.Status, backup: cfg.Backup, log: cfg.Log, bounds: cfg.Bounds, mux: http.NewServeMux(),
 	}
 	if a.log == nil {
 		a.log = slog.Default()
@@ -155,6 +160,7 @@ func build(cfg Config) *API {
 	a.registerAudit()
 	a.registerBridges()
 	a.registerStatus()
+	a.registerBackup()
 	a.spec = sync.OnceValue(func() []byte { return openAPI(a.huma.OpenAPI()) })
 	a.mux.HandleFunc("GET /openapi.json", a.serveSpec)
 	registerDocs(a.mux)

@@ -140,28 +140,33 @@ func (s *Server) closeListeners(ctx context.Context) error {
 	return err
 }
 
+// nodeConfig is how the settings want NATS.
+func (c *Config) nodeConfig(t *tls.Config) node.Config {
+	n := node.Config{
+		DataDir: c.DataDir, Listen: c.NATS, WebSocket: c.NATSWebsocket, Fsync: c.Fsync, Replicas: c.Replicas,
+		TLS: t, Log: c.Log, Version: service.ReadBuild().Version,
+	}
+	if c.ClusterName != "" {
+		n.Cluster = &node.Cluster{
+			Name: c.ClusterName, Node: c.ClusterNode, Listen: c.ClusterListen,
+			Routes: strings.FieldsFunc(c.ClusterRoutes, func(r rune) bool { return r == ',' || r == ' ' }),
+		}
+		n.CutOff = c.CutOff
+		n.Advertise = advertised(c.PublicNATSURL)
+	}
+	if c.NATSURL != "" {
+		n.Listen = ""
+		n.External = &node.External{
+			URL:              c.NATSURL,
+			OperatorSeedFile: c.NATSOperatorSeedFile,
+			SystemCredsFile:  c.NATSSystemCredsFile,
+		}
+	}
+	return n
+}
+
 func (s *Server) newParts(ctx context.Context, t *tls.Config) (err error) {
-	nodeConfig := node.Config{
-		DataDir: s.cfg.DataDir, Listen: s.cfg.NATS, WebSocket: s.cfg.NATSWebsocket, Fsync: s.cfg.Fsync, Replicas: s.cfg.Replicas,
-		TLS: t, Log: s.log, Version: service.ReadBuild().Version,
-	}
-	if s.cfg.ClusterName != "" {
-		nodeConfig.Cluster = &node.Cluster{
-			Name: s.cfg.ClusterName, Node: s.cfg.ClusterNode, Listen: s.cfg.ClusterListen,
-			Routes: strings.FieldsFunc(s.cfg.ClusterRoutes, func(r rune) bool { return r == ',' || r == ' ' }),
-		}
-		nodeConfig.CutOff = s.cfg.CutOff
-		nodeConfig.Advertise = advertised(s.cfg.PublicNATSURL)
-	}
-	if s.cfg.NATSURL != "" {
-		nodeConfig.Listen = ""
-		nodeConfig.External = &node.External{
-			URL:              s.cfg.NATSURL,
-			OperatorSeedFile: s.cfg.NATSOperatorSeedFile,
-			SystemCredsFile:  s.cfg.NATSSystemCredsFile,
-		}
-	}
-	if s.node, err = node.New(nodeConfig); err != nil {
+	if s.node, err = node.New(s.cfg.nodeConfig(t)); err != nil {
 		return err
 	}
 	var quota func(mnq.Protocol) mnq.Quota
@@ -251,7 +256,7 @@ func (s *Server) openFrontDoors(ctx context.Context) error {
 	s.planes = planes
 	control, err := rest.New(rest.Config{
 		Directory: s.directory, Queues: s.queues, Topics: s.topics, Region: s.cfg.Region, NATSEndpoint: s.publicNATS, PublicURL: s.publicHTTP,
-		Status: s.status, Log: s.log, Version: service.ReadBuild().Version, Bounds: s.bounds,
+		Status: s.status, Backup: s.backup, Log: s.log, Version: service.ReadBuild().Version, Bounds: s.bounds,
 	})
 	if err != nil {
 		return err

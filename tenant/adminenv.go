@@ -71,19 +71,16 @@ func parseAdminEnv(text string) adminEnv {
 	return e
 }
 
-// withLines returns text with the values of region and URL replaced where they
-// stand; everything else stays as its owner wrote it.
-func withLines(text, region, apiURL string) string {
+// withLines returns text with the values given replaced where they stand, unless they
+// are empty; everything else stays as its owner wrote it.
+func withLines(text string, values map[string]string) string {
 	var b strings.Builder
 	for line := range strings.Lines(text) {
-		switch name, _, _ := strings.Cut(strings.TrimSpace(line), "="); {
-		case name == "SCW_DEFAULT_REGION" && region != "":
-			b.WriteString(name + "=" + shellQuote(region) + "\n")
-		case name == "SCW_API_URL" && apiURL != "":
-			b.WriteString(name + "=" + shellQuote(apiURL) + "\n")
-		default:
-			b.WriteString(line)
+		name, _, _ := strings.Cut(strings.TrimSpace(line), "=")
+		if v := values[name]; v != "" {
+			line = name + "=" + shellQuote(v) + "\n"
 		}
+		b.WriteString(line)
 	}
 	return b.String()
 }

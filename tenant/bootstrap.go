@@ -153,7 +153,8 @@ func (d *Directory) finishBootstrap(ctx context.Context) error {
 }
 
 // SetAPIURL replaces the API's URL and the region in admin.env, if the file is
-// there and they differ. An empty url stays as it is.
+// there and they differ, and the ids in it when they are of another installation. An
+// empty url stays as it is.
 func (d *Directory) SetAPIURL(url string) error {
 	d.adminEnvMu.Lock()
 	defer d.adminEnvMu.Unlock()
@@ -161,7 +162,12 @@ func (d *Directory) SetAPIURL(url string) error {
 	if err != nil || !ok {
 		return err
 	}
-	if updated := withLines(text, d.cfg.Region, url); updated != text {
+	values := map[string]string{"SCW_DEFAULT_REGION": d.cfg.Region, "SCW_API_URL": url}
+	// A node that joined a cluster before a backup was restored into it.
+	if org := d.OrganizationID(); parseAdminEnv(text).OrganizationID != org {
+		values["SCW_DEFAULT_ORGANIZATION_ID"], values["SCW_DEFAULT_PROJECT_ID"] = org, d.DefaultProjectID()
+	}
+	if updated := withLines(text, values); updated != text {
 		return writeAdminEnv(d.cfg.DataDir, updated)
 	}
 	return nil

@@ -189,7 +189,10 @@ func (d *Directory) start(ctx context.Context) error {
 // servers are there, so it waits for as long as ctx allows.
 func (d *Directory) open(ctx context.Context) (err error) {
 	for {
-		if d.store, err = openStore(ctx, d.cfg.Node); err == nil {
+		if err = d.notHalfRestored(ctx); err == nil {
+			d.store, err = openStore(ctx, d.cfg.Node)
+		}
+		if err == nil {
 			d.audit, err = openAudit(ctx, d.cfg.Node.Control(), d.cfg.Node.Replicas())
 		}
 		if err == nil || !d.cfg.Node.Clustered() || !node.Temporary(err) || ctx.Err() != nil {

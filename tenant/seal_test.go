@@ -164,12 +164,12 @@ func TestAdminEnv(t *testing.T) {
 	t.Run("ChangesOnlyRegionAndURL", func(t *testing.T) {
 		t.Parallel()
 		text := "# mine\nexport FOO=1\n" + env.String()
-		got := withLines(text, "nl-ams", "http://x")
+		got := withLines(text, map[string]string{"SCW_DEFAULT_REGION": "nl-ams", "SCW_API_URL": "http://x"})
 		want := strings.NewReplacer("fr-par", "nl-ams", "http://[::1]:9324", "http://x").Replace(text)
 		if d := cmp.Diff(want, got); d != "" {
 			t.Error(d)
 		}
-		if withLines(text, "fr-par", "") != text {
+		if withLines(text, map[string]string{"SCW_DEFAULT_REGION": "fr-par", "SCW_API_URL": ""}) != text {
 			t.Error("changed without need")
 		}
 	})

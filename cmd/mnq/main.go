@@ -69,6 +69,7 @@ type commands struct {
 	Cluster clusterCmd `cmd:"" help:"Prepare the nodes of a cluster."`
 	Import  importCmd  `cmd:"" help:"Create the queues, topics and subscriptions of a file, or of another server."`
 	Migrate migrateCmd `cmd:"" help:"Copy queues, topics and subscriptions from another server, and move the messages with --drain."`
+	Restore restoreCmd `cmd:"" help:"Restore a backup into an empty installation, with the settings of serve."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 
 	Namespace  namespaceCmd  `cmd:"" group:"client" help:"Namespaces: isolated NATS accounts, or SQS/SNS brokers."`
@@ -79,6 +80,7 @@ type commands struct {
 	Check      checkCmd      `cmd:"" group:"client" help:"Checks for monitoring: exit code 0 ok, 1 warning, 2 critical, 3 unknown."`
 	Status     statusCmd     `cmd:"" group:"client" help:"Nodes, leaders, replicas and lag, disks, and what is wrong: exit code 0 all well, 6 something needs attention, 1 nothing can be stored."`
 	Top        topCmd        `cmd:"" group:"client" help:"Watch the queues of a namespace."`
+	Backup     backupCmd     `cmd:"" group:"client" help:"Save the whole installation, but for the master key, into one file while it runs."`
 	Audit      auditCmd      `cmd:"" group:"client" help:"Who did what: the audit log, the newest record first."`
 	Project    projectCmd    `cmd:"" group:"client" help:"Projects, which own namespaces."`
 	Key        keyCmd        `cmd:"" group:"client" help:"API keys for the control plane."`
