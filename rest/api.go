@@ -61,7 +61,7 @@ type Config struct {
 	// nothing.
 	Bounds *service.Bounds
 
-	// Backup writes a backup of the installation.
+	// Backup writes a backup of the installation. nil: there is none to be had.
 	Backup func(context.Context, io.Writer) error
 
 	// Log receives failures that are not the caller's. Default: slog.Default().
@@ -115,8 +115,8 @@ func (c *Config) validate() error {
 		return bad("region", "must not be empty")
 	case c.NATSEndpoint == nil || c.PublicURL == nil:
 		return bad("public-url", "is needed")
-	case c.Status == nil || c.Backup == nil:
-		return bad("status", "and backup are needed")
+	case c.Status == nil:
+		return bad("status", "is needed")
 	default:
 		return nil
 	}

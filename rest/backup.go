@@ -31,11 +31,14 @@ func (a *API) registerBackup() {
 		Content:     map[string]*huma.MediaType{"application/x-tar": {Schema: &huma.Schema{Type: "string", Format: "binary"}}},
 	}
 	huma.Register(a.huma, described, func(ctx context.Context, _ *struct{}) (*huma.StreamResponse, error) {
-		return run(ctx, a, op, func(mnq.Identity) (*huma.StreamResponse, error) {
+		return run(ctx, a, op, func(mnq.Identity) (*huma.StreamResponse, error) { //nolint:contextcheck // huma hands the same one over
+			if a.backup == nil {
+				return nil, &mnq.Error{Kind: mnq.Unsupported, Op: "rest.Backup", Msg: "this server makes no backups"}
+			}
 			if !a.saving.TryLock() {
 				return nil, preconditionFailed("resource_still_in_use", "another backup is being made by this process")
 			}
-			return &huma.StreamResponse{Body: func(hc huma.Context) { //nolint:contextcheck // huma hands the same one over
+			return &huma.StreamResponse{Body: func(hc huma.Context) {
 				defer a.saving.Unlock()
 				r, w := humago.Unwrap(hc)
 				a.serveBackup(r.Context(), w)

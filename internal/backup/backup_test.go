@@ -124,8 +124,8 @@ func TestTheDamagedStreamIsNamed(t *testing.T) {
 	if _, err := read(bad); err == nil || !strings.Contains(err.Error(), "the backup is damaged in 1 of 2 streams: A > two") {
 		t.Errorf("%v", err)
 	}
-	at := bytes.Index(file, []byte("second"))
-	if _, err := read(file[:at]); err == nil || !strings.Contains(err.Error(), "the backup is cut short in stream A > two") {
+	before, _, _ := bytes.Cut(file, []byte("second"))
+	if _, err := read(before); err == nil || !strings.Contains(err.Error(), "the backup is cut short in stream A > two") {
 		t.Errorf("%v", err)
 	}
 }

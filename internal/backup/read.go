@@ -119,14 +119,14 @@ func (b *Reader) Next() (Stream, io.Reader, error) {
 	if err != nil {
 		return Stream{}, nil, err
 	}
-	switch {
-	case h.Name == errorName:
+	switch h.Name {
+	case errorName:
 		text, err := io.ReadAll(io.LimitReader(b.tar, 4096))
 		if err != nil {
 			return Stream{}, nil, b.broken(err)
 		}
 		return Stream{}, nil, invalid("the backup was not completed: %s", text)
-	case h.Name == sumsName:
+	case sumsName:
 		return Stream{}, nil, b.finish(h)
 	}
 	n, ok := number(h.Name, "/stream.json")
