@@ -11,7 +11,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null)
 LDFLAGS := -X github.com/openmnq/mnq/internal/service.version=$(VERSION) -X github.com/openmnq/mnq/internal/service.commit=$(COMMIT)
 
-.PHONY: help build test quick bench fmt lint generate tools
+.PHONY: help build test quick bench release fmt lint generate tools
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
@@ -28,6 +28,9 @@ quick: tools ## format, vet, lint, unit tests: the inner loop
 
 bench: build ## benchmarks, cold start and memory
 	@scripts/bench
+
+release: ## binaries, packages, image, chart, bill of materials and checksums in dist
+	@scripts/release
 
 fmt: tools ## format the code
 	find . -name '*.go' -not -path './.tmp/*' | xargs gofumpt -w

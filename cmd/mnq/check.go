@@ -1,7 +1,10 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"io"
+	"net/http"
 	"strings"
 	"time"
 )
@@ -18,7 +21,39 @@ const (
 var checkNames = [...]string{"OK", "WARNING", "CRITICAL", "UNKNOWN"}
 
 type checkCmd struct {
+	Server checkServerCmd `cmd:"" help:"Check that a server is ready; for this no key is needed."`
+
 	Queue checkQueueCmd `cmd:"" help:"Check the age and the number of a queue's messages and its dead letters."`
+}
+
+type checkServerCmd struct {
+	URL     string        `arg:"" optional:"" default:"http://127.0.0.1:9324" help:"Where it listens, --http or --admin-http."`
+	Timeout time.Duration `default:"5s" help:"How long it may take to answer."`
+}
+
+// Run asks whether the server is ready and prints one line.
+func (c *checkServerCmd) Run(a *app) error {
+	state, text := checkOK, "ready"
+	ctx, cancel := context.WithTimeout(a.ctx, c.Timeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimRight(c.URL, "/")+"/readyz", http.NoBody)
+	if err != nil {
+		return usagef("the URL: %w", err)
+	}
+	switch resp, err := http.DefaultClient.Do(req); {
+	case err != nil:
+		state, text = checkCritical, err.Error()
+	default:
+		defer resp.Body.Close()
+		body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
+		if err != nil || resp.StatusCode != http.StatusOK {
+			state, text = checkCritical, resp.Status+" "+strings.TrimSpace(string(body))
+		}
+	}
+	if err := printf(a.stdout, "SERVER %s - %s\n", checkNames[state], strings.ReplaceAll(text, "\n", " ")); err != nil || state == checkOK {
+		return err
+	}
+	return statusError(state)
 }
 
 type checkQueueCmd struct {

@@ -98,21 +98,30 @@ func (c *clusterInitCmd) Run(a *app) error {
 	return printf(a.stdout, "keys   in %s\ntoken  %s: copy it to each of the other nodes and run: mnq cluster join --token-file FILE\n", dir, file)
 }
 
+// envClusterToken holds a token where there are no files that only their owner may read.
+const envClusterToken = "MNQ_CLUSTER_TOKEN" //nolint:gosec // the name of a variable
+
 type clusterJoinCmd struct {
 	dataDir
 
-	TokenFile string `required:"" placeholder:"FILE" help:"The token that mnq cluster init has written."`
+	TokenFile string `placeholder:"FILE" help:"The token that mnq cluster init has written. Default: what MNQ_CLUSTER_TOKEN holds, not the name of a file."`
 }
 
 // Run writes the keys. Joining again with the same token changes nothing.
 func (c *clusterJoinCmd) Run(a *app) error {
-	text, err := readToken(c.TokenFile)
-	if err != nil {
-		return usagef("--token-file: %w", err)
+	text, from := []byte(a.env[envClusterToken]), envClusterToken
+	if c.TokenFile != "" {
+		from = "--token-file: " + c.TokenFile
+		var err error
+		if text, err = readToken(c.TokenFile); err != nil {
+			return usagef("--token-file: %w", err)
+		}
+	} else if len(text) == 0 {
+		return usagef("--token-file: is needed, or %s", envClusterToken)
 	}
 	t, err := decodeToken(text)
 	if err != nil {
-		return usagef("--token-file: %s %w", c.TokenFile, err)
+		return usagef("%s %w", from, err)
 	}
 	dir := c.path(a)
 	if err := node.StoreKey(dir, t.OperatorSeed); err != nil {
