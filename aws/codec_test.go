@@ -446,7 +446,7 @@ func FuzzJSONCodec(f *testing.F) {
 func BenchmarkDecodeSend(b *testing.B) {
 	in := &sendMessageInput{QueueUrl: "http://mq.test/a/q", MessageBody: strings.Repeat("x", 1024), MessageAttributes: map[string]attributeValue{
 		"a": {DataType: "String", StringValue: "x"},
-	}}
+	}, MessageSystemAttributes: map[string]attributeValue{}, DelaySeconds: new(integer), MessageDeduplicationId: new(string), MessageGroupId: new(string)}
 	for _, w := range wires {
 		b.Run("Protocol="+w.name, func(b *testing.B) {
 			req := &request{http: w.request(b, "SendMessage", in), proto: queryProtocol{}, service: mnq.ServiceSQS}

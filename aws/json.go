@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"reflect"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -32,6 +33,13 @@ func (jsonProtocol) decode(r *request, in any) error {
 	if len(bytes.TrimSpace(r.body)) == 0 {
 		return nil
 	}
+	if hot, ok := in.(scannable); ok {
+		s := scanner{text: string(r.body)}
+		if hot.scan(&s) && s.end() {
+			return nil
+		}
+		reflect.ValueOf(in).Elem().SetZero()
+	}
 	if !utf8.Valid(r.body) {
 		return malformed("The request body is not UTF-8.", nil)
 	}
@@ -55,6 +63,9 @@ func (jsonProtocol) decode(r *request, in any) error {
 func (jsonProtocol) encode(_ *request, out any) ([]byte, string, error) {
 	if _, ok := out.(*none); ok {
 		return nil, jsonContentType, nil
+	}
+	if hot, ok := out.(appendable); ok {
+		return hot.appendJSON(make([]byte, 0, 512)), jsonContentType, nil
 	}
 	body, err := encodeJSON(out)
 	return body, jsonContentType, err
