@@ -1,6 +1,7 @@
 package aws
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -54,14 +55,10 @@ func (s *scanner) object(member func(name string) bool) bool {
 		if !ok || !s.take(':') {
 			return false
 		}
-		for _, other := range seen[:n] {
-			if name == other {
-				return false
-			}
-		}
+		again := slices.Contains(seen[:n], name)
 		seen[n] = name
 		switch {
-		case !member(name):
+		case again, !member(name):
 			return false
 		case s.take(','):
 		default:

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/openmnq/mnq"
@@ -180,10 +181,10 @@ func (s *signature) set(credential, signed, date string) error {
 	}
 	s.time, s.at = date, at
 	s.signed = signed
-	s.headers = strings.SplitN(signed, ";", maxSignedHeaders+1)
-	if len(s.headers) > maxSignedHeaders {
+	if strings.Count(signed, ";") >= maxSignedHeaders {
 		return incomplete("SignedHeaders names too many headers.")
 	}
+	s.headers = strings.Split(signed, ";")
 	return nil
 }
 
@@ -209,7 +210,13 @@ func (v *verifier) verify(r *http.Request, sig *signature, body []byte, service 
 		secret = "an unknown key is checked against this"
 	}
 	bodyHash := sha256.Sum256(body)
-	toSign := stringToSign(r, sig, bodyHash)
+	buffer, _ := signingBuffers.Get().(*[]byte)
+	if buffer == nil {
+		buffer = new(make([]byte, 0, 1024))
+	}
+	defer signingBuffers.Put(buffer)
+	toSign := appendStringToSign((*buffer)[:0], r, sig, bodyHash)
+	*buffer = toSign
 	var got [sha256.Size]byte
 	n, err := hex.Decode(got[:], []byte(sig.value[:min(len(sig.value), 2*sha256.Size)]))
 	wellFormed := err == nil && n == sha256.Size && len(sig.value) == 2*sha256.Size
@@ -304,10 +311,12 @@ func checkHeaders(r *http.Request, sig *signature, bodyHash [sha256.Size]byte) e
 	return nil
 }
 
-// stringToSign builds the canonical request of r as it arrived and returns what
-// its signature is made over.
-func stringToSign(r *http.Request, sig *signature, bodyHash [sha256.Size]byte) []byte {
-	b := make([]byte, 0, 1024)
+// signingBuffers hold what signatures are made over; the headers bound their size.
+var signingBuffers sync.Pool
+
+// appendStringToSign builds the canonical request of r as it arrived and returns what
+// its signature is made over, in the memory of b, which is empty.
+func appendStringToSign(b []byte, r *http.Request, sig *signature, bodyHash [sha256.Size]byte) []byte {
 	b = append(b, r.Method...)
 	b = append(b, '\n')
 	b = appendCanonicalPath(b, r.URL.EscapedPath())

@@ -2,6 +2,7 @@ package aws
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strconv"
@@ -32,7 +33,7 @@ func (h *Handler) sendMessage(ctx context.Context, c *call, in *sendMessageInput
 		return nil, sent.Err
 	}
 	return &sendMessageOutput{
-		MD5OfMessageBody: bodyMD5(s.Body), MD5OfMessageAttributes: attributesMD5(s.Attributes),
+		MD5OfMessageBody: hex.EncodeToString(s.BodyMD5[:]), MD5OfMessageAttributes: attributesMD5(s.Attributes),
 		MD5OfMessageSystemAttributes: systemMD5(entry, &s), MessageId: sent.MessageID, SequenceNumber: sent.SequenceNumber,
 	}, nil
 }
@@ -74,7 +75,7 @@ func (h *Handler) sendMessageBatch(ctx context.Context, c *call, in *sendMessage
 			}
 			out.Successful = append(out.Successful, sendResultEntry{
 				Id: in.Entries[i].Id, MessageId: sent.MessageID, SequenceNumber: sent.SequenceNumber,
-				MD5OfMessageBody: bodyMD5(sends[j].Body), MD5OfMessageAttributes: attributesMD5(sends[j].Attributes),
+				MD5OfMessageBody: hex.EncodeToString(sends[j].BodyMD5[:]), MD5OfMessageAttributes: attributesMD5(sends[j].Attributes),
 				MD5OfMessageSystemAttributes: systemMD5(&in.Entries[i], &sends[j]),
 			})
 		}

@@ -38,6 +38,7 @@ func newSend(c *call, in *sendEntry, fifo bool) (queue.Send, error) {
 	if !queue.ValidText(in.MessageBody) {
 		return s, invalid("InvalidMessageContents", queue.InvalidCharacters)
 	}
+	s.BodyMD5 = md5.Sum([]byte(in.MessageBody)) //nolint:gosec // as above
 	var err error
 	if s.Attributes, err = newAttributes(in.MessageAttributes); err != nil {
 		return s, err
@@ -176,11 +177,6 @@ func systemMD5(in *sendEntry, s *queue.Send) string {
 		return ""
 	}
 	return attributesMD5([]queue.Attribute{{Name: traceAttribute, DataType: "String", Value: []byte(s.TraceHeader)}})
-}
-
-func bodyMD5(body string) string {
-	sum := md5.Sum([]byte(body)) //nolint:gosec // as above
-	return hex.EncodeToString(sum[:])
 }
 
 // attributesMD5 is SQS's checksum of attributes sorted by name; "" for none.

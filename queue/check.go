@@ -23,6 +23,11 @@ const (
 
 // ValidText reports whether SQS takes s: XML 1.0's characters, in UTF-8.
 func ValidText(s string) bool {
+	ascii := 0
+	for ascii < len(s) && s[ascii] >= 0x20 && s[ascii] < utf8.RuneSelf {
+		ascii++
+	}
+	s = s[ascii:]
 	for i, r := range s {
 		switch {
 		case r == '\t' || r == '\n' || r == '\r' || r >= 0x20 && r < utf8.RuneError || r > 0xFFFF:

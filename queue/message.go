@@ -31,8 +31,9 @@ type Send struct {
 	DedupID     string         // MessageDeduplicationId
 	Delay       *time.Duration // nil: the queue's DelaySeconds
 	SenderID    string
-	Once        string // names the message to a standard queue: a second one of that name within a minute is not stored
-	NoGroup     bool   // lets a FIFO queue take it without a GroupID; all such messages form one group
+	Once        string         // names the message to a standard queue: a second one of that name within a minute is not stored
+	BodyMD5     [md5.Size]byte // of Body, if the sender has it already
+	NoGroup     bool           // lets a FIFO queue take it without a GroupID; all such messages form one group
 }
 
 // size is what counts against MaximumMessageSize: the body and each attribute's
@@ -83,8 +84,11 @@ type stored struct {
 }
 
 func newStored(s Send, now time.Time) stored {
+	if s.BodyMD5 == [md5.Size]byte{} {
+		s.BodyMD5 = md5.Sum([]byte(s.Body)) //nolint:gosec // as above
+	}
 	return stored{
-		id: uuid.New(), sentAt: now, bodyMD5: md5.Sum([]byte(s.Body)), //nolint:gosec // as above
+		id: uuid.New(), sentAt: now, bodyMD5: s.BodyMD5,
 		sender: s.SenderID, group: s.GroupID, dedup: s.DedupID, trace: s.TraceHeader,
 		attrs: s.Attributes, body: s.Body,
 	}
