@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"time"
 
@@ -44,6 +45,7 @@ func (c *serveCmd) Run(a *app, settings []setting) error {
 	}
 	log := logger(&c.Settings, a.stderr)
 	limitMemory(log)
+	defer runtime.KeepAlive(reserveMemory())
 	tracer, err := service.NewTracer(a.ctx, service.ReadBuild(), func(name string) string { return a.env[name] }, log)
 	if err != nil {
 		return usagef("%w", err)
@@ -76,21 +78,20 @@ func limitMemory(log *slog.Logger) {
 	if err != nil {
 		log.Warn("the memory that there is cannot be found out: GOMEMLIMIT sets a limit", "error", err)
 	}
-	if os.Getenv("GOGC") == "" {
-		reserve = make([]byte, min(maxReserve, debug.SetMemoryLimit(-1)/reserveShare))
-	}
 }
 
-// reserve is never written, so it is address space and no memory. The collector takes it
-// for live and waits until as much garbage again has come together. What is live is a few
-// megabytes, and a collection for every few megabytes of garbage was a fifth of the
-// processor time of a busy server.
-var reserve []byte
-
-const (
-	maxReserve   = 64 << 20
-	reserveShare = 10 // of the limit at most a tenth
-)
+// reserveMemory returns memory that is to be kept and never written: address space only.
+// The collector takes it for live and waits until as much garbage again has come together.
+// What is live otherwise is a few megabytes, and a collection for every few megabytes of
+// garbage was a fifth of the processor time of a busy server. GOGC in the environment
+// decides instead.
+func reserveMemory() []byte {
+	const most, share = 64 << 20, 10 // of the limit at most a tenth
+	if os.Getenv("GOGC") != "" {
+		return nil
+	}
+	return make([]byte, min(most, debug.SetMemoryLimit(-1)/share))
+}
 
 // forCluster fills in what a cluster implies where nothing else was said.
 func forCluster(s *server.Settings, origins []setting) {
