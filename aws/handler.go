@@ -324,7 +324,10 @@ func (h *Handler) verify(r *http.Request, sig *signature, req *request) (mnq.Pri
 		return mnq.Principal{}, throttled(service.LimitAuthFailures, "Too many requests from this address were not signed correctly. Please try again later.")
 	}
 	principal, err := h.verifier.verify(r, sig, req.body, req.service)
-	if mnq.KindOf(err) == mnq.Unauthenticated {
+	switch {
+	case err == nil:
+		h.cfg.Directory.Used(principal.Credential.AccessKey)
+	case mnq.KindOf(err) == mnq.Unauthenticated:
 		h.cfg.Bounds.Failed(who)
 	}
 	return principal, err

@@ -136,6 +136,11 @@ func (p *page) v1alpha1(parts ...string) string {
 	return at("/mnq/v1alpha1/regions/"+p.c.cfg.Region, parts...)
 }
 
+// v1beta1 is the path of a resource of that version.
+func (p *page) v1beta1(parts ...string) string {
+	return at("/mnq/v1beta1/regions/"+p.c.cfg.Region, parts...)
+}
+
 // request is a call of the control plane by whoever has signed in.
 func (p *page) request(method, path string, in any) (*http.Request, error) {
 	var body io.Reader

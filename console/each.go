@@ -1,6 +1,10 @@
 package console
 
-import "sync"
+import (
+	"encoding/json"
+	"io"
+	"sync"
+)
 
 // each calls f for every item, at most n at a time.
 func each[T any](list []T, n int, f func(i int, v T)) {
@@ -15,3 +19,6 @@ func each[T any](list []T, n int, f func(i int, v T)) {
 	}
 	wg.Wait()
 }
+
+// writeLine writes v as one line of JSON.
+func writeLine(w io.Writer, v any) error { return json.NewEncoder(w).Encode(v) }

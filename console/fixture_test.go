@@ -23,14 +23,14 @@ import (
 	sqs "github.com/openmnq/mnq/queue"
 	"github.com/openmnq/mnq/rest"
 	"github.com/openmnq/mnq/tenant"
-	"github.com/openmnq/mnq/topic"
+	sns "github.com/openmnq/mnq/topic"
 )
 
 // shared is what all tests of the package use; each works in projects of its own.
 var (
 	shared       *tenant.Directory
 	queueService *sqs.Service
-	topicService *topic.Service
+	topicService *sns.Service
 	handler      *Console
 )
 
@@ -53,7 +53,7 @@ func runTests(m *testing.M) int {
 	check(err)
 	check(queueService.Start(ctx))
 	here := func() string { return "http://mnq.test:9324" }
-	topicService, err = topic.New(topic.Config{
+	topicService, err = sns.New(sns.Config{
 		Connect: shared.Connect, Control: n.Control(), Queues: queueService, Namespace: shared.Namespace, Key: [32]byte{1}, PublicURL: here,
 	})
 	check(err)

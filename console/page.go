@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"errors"
+	"html/template"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -35,6 +36,7 @@ type view struct {
 	Page    string // the template
 	Path    string
 	URL     string // with the query
+	Query   template.URL
 	Theme   string
 	Now     time.Time
 	Version string
@@ -61,6 +63,7 @@ func (p *page) show(name, title string, data any) error {
 		Title: title, Page: name, Nav: navOf(p.r.URL.Path), Path: p.r.URL.Path, URL: p.r.URL.RequestURI(),
 		Now: p.now, Version: p.c.cfg.Version, NS: p.ns, Fault: p.fault, Data: data,
 	}
+	v.Query = template.URL(p.r.URL.Query().Encode()) //nolint:gosec // encoded just now
 	if p.r.Method != http.MethodGet { // what is shown in answer to a form has its page's address
 		v.URL = v.Path
 	}

@@ -35,6 +35,39 @@ func (c *Console) routes() {
 	c.page("/ns/{ns}/tasks", (*page).tasks)
 	c.action("/ns/{ns}/tasks/{task}/cancel", (*page).cancelTask)
 
+	const topics, topic, sub = "/ns/{ns}/topics", "/ns/{ns}/topics/{topic}", "/ns/{ns}/topics/{topic}/subscriptions/{subscription}"
+	c.page(topics, (*page).topics)
+	c.action(topics, (*page).createTopic)
+	c.page(topic, (*page).topicOverview)
+	c.page(topic+"/publish", (*page).publishForm)
+	c.action(topic+"/publish", (*page).publish)
+	c.action(topic+"/subscriptions", (*page).subscribe)
+	c.action(topic+"/confirm", (*page).confirm)
+	c.page(topic+"/danger", (*page).topicDanger)
+	c.action(topic+"/delete", (*page).deleteTopic)
+	c.page(sub, (*page).subscription)
+	c.action(sub, (*page).changeSubscription)
+	c.action(sub+"/ask", (*page).askAgain)
+	c.action(sub+"/test", (*page).testFilter)
+	c.action(sub+"/delete", (*page).unsubscribe)
+
+	c.page("/ns/{ns}/credentials", (*page).credentials)
+	c.action("/ns/{ns}/credentials", (*page).createCredential)
+	c.action("/ns/{ns}/credentials/{credential}/rotate", (*page).rotate)
+	c.action("/ns/{ns}/credentials/{credential}/revoke", (*page).revoke)
+	c.page("/ns/{ns}/connect", (*page).connect)
+
+	c.page("/audit", (*page).audit)
+	c.page("/audit.jsonl", (*page).exportAudit)
+	c.page("/admin/projects", (*page).adminProjects)
+	c.action("/admin/projects", (*page).createProject)
+	c.page("/admin/keys", (*page).adminKeys)
+	c.action("/admin/keys", (*page).createKey)
+	c.page("/admin/users", (*page).adminUsers)
+	c.action("/admin/users", (*page).createUser)
+	c.action("/admin/users/{name}/password", (*page).setPassword)
+	c.action("/admin/{kind}/{name}/delete", (*page).deleteAdmin)
+
 	c.mux.HandleFunc(Prefix+"/", func(w http.ResponseWriter, r *http.Request) {
 		p := c.visitor(w, r)
 		if err := p.signedIn(); err != nil {

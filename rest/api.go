@@ -150,6 +150,8 @@ func build(cfg Config) *API {
 	a.registerOwn()
 	a.registerUsers()
 	a.registerUsage()
+	a.registerSubscriptions()
+	a.registerOwnCredentials()
 	a.registerQueues()
 	a.registerQueueChanges()
 	a.registerMessages()
@@ -318,7 +320,11 @@ func (a *API) authenticate(r *http.Request) (mnq.Identity, error) {
 	if len(token) != 36 || uuid.Validate(token) != nil {
 		return mnq.Identity{}, deniedAuthentication("invalid_argument")
 	}
-	return a.dir.Authenticate(strings.ToLower(token))
+	who, err := a.dir.Authenticate(strings.ToLower(token))
+	if err == nil {
+		a.dir.Used(who.AccessKey)
+	}
+	return who, err
 }
 
 // checkRegion refuses /mnq/{version}/regions/{region}/… of another region.

@@ -36,8 +36,15 @@ type apiKeyOnWire struct {
 	SecretKey *string    `json:"secret_key,omitempty" doc:"only in the answer to create"`
 }
 
+// usedAPIKey is an API key in a list.
+type usedAPIKey struct {
+	apiKeyOnWire
+
+	LastUsedAt *time.Time `json:"last_used_at" doc:"right within two minutes; null: never"`
+}
+
 type apiKeyList struct {
-	APIKeys    []apiKeyOnWire `json:"api_keys" nullable:"false"`
+	APIKeys    []usedAPIKey `json:"api_keys" nullable:"false"`
 	TotalCount int            `json:"total_count"`
 }
 
@@ -214,12 +221,14 @@ func seesKey(who mnq.Identity, k mnq.APIKey) bool {
 	return who.ProjectID == "" || k.ProjectID == who.ProjectID
 }
 
-func (a *API) listAPIKeys(_ context.Context, who mnq.Identity, in *pageInput) (apiKeyList, error) {
+func (a *API) listAPIKeys(ctx context.Context, who mnq.Identity, in *pageInput) (apiKeyList, error) {
 	all := filter(a.dir.APIKeys(), func(k mnq.APIKey) bool { return seesKey(who, k) })
 	slices.SortStableFunc(all, func(x, y mnq.APIKey) int {
 		return cmp.Or(x.CreatedAt.Compare(y.CreatedAt), cmp.Compare(x.AccessKey, y.AccessKey))
 	})
-	return apiKeyList{APIKeys: convert(cut(all, in.PageQuery), apiKeyWire), TotalCount: len(all)}, nil
+	out := apiKeyList{APIKeys: convert(cut(all, in.PageQuery), func(k mnq.APIKey) usedAPIKey { return usedAPIKey{apiKeyOnWire: apiKeyWire(k)} }), TotalCount: len(all)}
+	err := a.whenUsed(ctx, len(out.APIKeys), func(i int) (string, **time.Time) { return out.APIKeys[i].AccessKey, &out.APIKeys[i].LastUsedAt })
+	return out, err
 }
 
 type createAPIKeyInput struct{ Body createAPIKeyRequest }

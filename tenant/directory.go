@@ -99,6 +99,7 @@ type Directory struct {
 	audit  *auditLog
 
 	sessions sessions
+	used     lastUse
 
 	follower *follower // nil unless other processes change accounts of our server
 
@@ -179,6 +180,7 @@ func (d *Directory) start(ctx context.Context) error {
 		return err
 	}
 	d.running.Go(func() { d.finishWork(background) })
+	d.running.Go(func() { d.noteUse(background) })
 	if d.follower != nil {
 		d.running.Go(func() { d.followAccounts(background) })
 	}

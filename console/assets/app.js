@@ -20,7 +20,10 @@
   setInterval(times, 1000);
 
   // Copying.
-  const prepare = (root) => all("[data-copy]", root).forEach((b) => { b.hidden = !navigator.clipboard; });
+  const prepare = (root) => {
+    all("[data-copy]", root).forEach((b) => { b.hidden = !navigator.clipboard; });
+    all("[data-save]", root).forEach((b) => { b.hidden = false; });
+  };
   document.addEventListener("click", (e) => {
     const b = e.target.closest("[data-copy]");
     if (!b) return;
@@ -29,6 +32,23 @@
       b.textContent = "Copied";
       setTimeout(() => { b.textContent = was; }, 1500);
     }, () => {});
+  });
+
+  // Saving a secret as a file: it never goes back to the server.
+  document.addEventListener("click", (e) => {
+    const b = e.target.closest("[data-save]");
+    if (!b) return;
+    const a = document.createElement("a");
+    a.href = URL.createObjectURL(new Blob([b.dataset.text], { type: "text/plain" }));
+    a.download = b.dataset.save;
+    a.click();
+    URL.revokeObjectURL(a.href);
+  });
+
+  // What cannot be undone is asked twice.
+  document.addEventListener("submit", (e) => {
+    const text = e.target.dataset.confirm;
+    if (text && !confirm(text)) e.preventDefault();
   });
 
   // Refreshing can be paused, and says how old what is shown is.
