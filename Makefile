@@ -11,10 +11,10 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null)
 LDFLAGS := -X github.com/openmnq/mnq/internal/service.version=$(VERSION) -X github.com/openmnq/mnq/internal/service.commit=$(COMMIT)
 
-.PHONY: help build test quick bench release fmt lint generate tools
+.PHONY: help build test quick bench release screenshots fmt lint generate tools
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
 
 build: ## write bin/mnq
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/mnq ./cmd/mnq
@@ -31,6 +31,10 @@ bench: build ## benchmarks, cold start and memory
 
 release: ## binaries, packages, image, chart, bill of materials and checksums in dist
 	@scripts/release
+
+screenshots: build ## pictures of every page of the console, in .tmp/screenshots
+	@scripts/install
+	MNQ_BIN=$(CURDIR)/bin/mnq MNQ_SCREENSHOTS=$(CURDIR)/.tmp/screenshots go test -count=1 -tags e2e -run TestConsole/Pages ./test/console
 
 fmt: tools ## format the code
 	find . -name '*.go' -not -path './.tmp/*' | xargs gofumpt -w

@@ -9,7 +9,9 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/openmnq/mnq"
 	sqs "github.com/openmnq/mnq/queue"
 	"github.com/openmnq/mnq/tenant"
 )
@@ -307,5 +309,153 @@ func TestTemplatesHaveNothingInline(t *testing.T) {
 				t.Errorf("%s has %s", e.Name(), bad)
 			}
 		}
+	}
+}
+
+// TestTopicLife makes a topic, subscribes a queue to it, tries its filter, publishes and
+// removes.
+func TestTopicLife(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	b := s.signedIn(t, tenant.NewAPIKey{})
+	q, err := queueService.Create(t.Context(), s.ns, "inbox", nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.want(s.path("topics"), "There is no topic yet")
+	b.post(s.path("topics"), url.Values{"name": {"events"}})
+	b.says("The topic events is ready", "Nobody has subscribed yet")
+	b.post(s.path("topics", "events", "subscriptions"), url.Values{"protocol": {"sqs"}, "endpoint": {"inbox"}, "filter": {`{"kind":["paid"]}`}, "scope": {"MessageAttributes"}, "raw": {"1"}})
+	b.says("Subscribed.", "inbox", "confirmed", "mnq topic subscribe events inbox --protocol sqs --filter")
+	if status, _ := b.post(s.path("topics", "events", "subscriptions"), url.Values{"protocol": {"sqs"}, "endpoint": {"inbox"}, "filter": {`{"kind":`}, "scope": {"MessageAttributes"}}); status != http.StatusBadRequest {
+		t.Errorf("a broken filter: %d", status)
+	}
+	if status, _ := b.post(s.path("topics", "events", "confirm"), url.Values{"token": {"https://mnq.test/?Action=ConfirmSubscription&Token=nonsense"}}); status != http.StatusBadRequest {
+		t.Errorf("a token that is none: %d", status)
+	}
+
+	subs, _ := topicService.Subscriptions(s.ns, "events", "", 10)
+	if len(subs) != 1 {
+		t.Fatalf("%+v", subs)
+	}
+	sub := s.path("topics", "events", "subscriptions", subs[0].ID)
+	b.want(sub, "Filter tester", "paid")
+	for value, want := range map[string]string{"paid": "It matches", "open": "It does not match"} {
+		b.post(sub+"/test", url.Values{"policy": {`{"kind":["paid"]}`}, "scope": {"MessageAttributes"}, "an": {"kind"}, "at": {"String"}, "av": {value}})
+		b.says(want)
+	}
+	b.want(s.path("topics", "events", "publish"))
+	for _, kind := range []string{"paid", "open"} {
+		b.post(s.path("topics", "events", "publish"), url.Values{"body": {"about " + kind}, "an": {"kind"}, "at": {"String"}, "av": {kind}})
+		b.says("Published, id ")
+	}
+	got, err := q.Receive(t.Context(), sqs.Receive{Max: 10, Wait: 10 * time.Second, Visibility: -1})
+	if err != nil || len(got) != 1 || got[0].Body != "about paid" {
+		t.Errorf("%+v, %v", got, err)
+	}
+	b.want(sub)
+	b.post(sub, url.Values{"a.FilterPolicy": {""}, "a.FilterPolicyScope": {"MessageAttributes"}, "a.RawMessageDelivery": {"false"}})
+	b.says("attributes changed")
+	b.post(sub+"/delete", nil)
+	b.says("The subscription is removed", "Nobody has subscribed yet")
+	b.want(s.path("topics", "events", "danger"))
+	if status, _ := b.post(s.path("topics", "events", "delete"), url.Values{"confirm": {"event"}}); status != http.StatusUnprocessableEntity {
+		t.Errorf("another name typed: %d", status)
+	}
+	b.post(s.path("topics", "events", "delete"), url.Values{"confirm": {"events"}})
+	b.says("The topic events is deleted")
+}
+
+// TestCredentialLife makes, rotates and revokes credentials of each sort.
+func TestCredentialLife(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	b := s.signedIn(t, tenant.NewAPIKey{ProjectID: s.project.ID})
+	nats, err := shared.CreateNamespace(t.Context(), tenant.NewNamespace{Name: "n", ProjectID: s.project.ID, Protocol: mnq.ProtocolNATS})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := shared.Activate(t.Context(), s.project.ID, mnq.ServiceSQS); err != nil {
+		t.Fatal(err)
+	}
+	for account, marks := range map[string][]string{
+		s.ns.Account(): {"shown this once", "AWS_SECRET_ACCESS_KEY", "publish, receive"}, nats.Account(): {"shown this once", "BEGIN NATS USER JWT"},
+		"project-" + s.project.ID: {"shown this once", "AWS_SECRET_ACCESS_KEY", "SQS"},
+	} {
+		path := at(Prefix+"/ns/"+account, "credentials")
+		b.want(path, "There is no credential yet")
+		b.post(path, url.Values{"name": {"worker"}, "publish": {"1"}, "receive": {"1"}, "service": {"sqs"}})
+		b.says(marks...)
+		list := func() (out []mnq.Credential) {
+			for _, c := range shared.Credentials() {
+				if n, err := shared.Namespace(c.NamespaceID); err == nil && n.Account() == account {
+					out = append(out, c)
+				}
+			}
+			return out
+		}
+		all := list()
+		if len(all) != 1 || all[0].Name != "worker" {
+			t.Fatalf("%s: %+v", account, all)
+		}
+		page := b.want(path, "worker")
+		if strings.Contains(page, "shown this once") {
+			t.Errorf("%s: the secret is shown again", account)
+		}
+		b.post(path+"/"+all[0].ID+"/rotate", nil)
+		b.says("shown this once", "Revoke the old one")
+		if n := list(); len(n) != 2 || n[0].Permissions != n[1].Permissions {
+			t.Errorf("%s: rotated to %+v", account, n)
+		}
+		b.post(path+"/"+all[0].ID+"/revoke", nil)
+		b.says("is revoked")
+		if n := list(); len(n) != 1 || n[0].ID == all[0].ID {
+			t.Errorf("%s: revoked to %+v", account, n)
+		}
+		b.want(at(Prefix+"/ns/"+account, "connect"), "Connect", "Java")
+	}
+}
+
+// TestAdmin makes and removes projects, API keys and users.
+func TestAdmin(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	b := s.signedIn(t, tenant.NewAPIKey{})
+	b.want(Prefix+"/admin/projects", "Admin")
+	b.post(Prefix+"/admin/projects", url.Values{"name": {"made-here"}})
+	b.says("The project made-here is ready")
+	b.post(Prefix+"/admin/keys", url.Values{"name": {"key-made-here"}, "project_id": {s.project.ID}, "read_only": {"1"}})
+	b.says("shown this once", "mnq key create key-made-here --read-only --project-id "+s.project.ID)
+	var made mnq.APIKey
+	for _, k := range shared.APIKeys() {
+		if k.Name == "key-made-here" {
+			made = k
+		}
+	}
+	if made.ProjectID != s.project.ID || !made.ReadOnly {
+		t.Errorf("%+v", made)
+	}
+	b.post(Prefix+"/admin/keys/"+made.AccessKey+"/delete", nil)
+	b.says("is deleted")
+	b.post(Prefix+"/admin/users", url.Values{"name": {"made-here"}, "password": {"correct horse battery"}})
+	b.says("The user can sign in now")
+	b.post(Prefix+"/admin/users/made-here/password", url.Values{"password": {"short"}})
+	b.says("password")
+	b.post(Prefix+"/admin/users/made-here/password", url.Values{"password": {"another horse battery"}})
+	b.says("The password of made-here is replaced")
+	b.post(Prefix+"/admin/users/made-here/delete", nil)
+	b.says("The user made-here is deleted")
+	if status, _ := b.post(Prefix+"/admin/nonsense/x/delete", nil); status != http.StatusNotFound {
+		t.Errorf("nonsense: %d", status)
+	}
+	b.want(Prefix+"/audit?action=CreateUser", "openmnq.CreateUser", "console")
+	if status, lines := b.get(Prefix + "/audit.jsonl?action=CreateUser"); status != http.StatusOK || !strings.Contains(lines, `"action":"openmnq.CreateUser"`) {
+		t.Errorf("%d %s", status, lines)
+	}
+
+	bound := s.signedIn(t, tenant.NewAPIKey{ProjectID: s.project.ID})
+	bound.want(Prefix+"/admin/projects", "are made by those with full access")
+	if status, _ := bound.post(Prefix+"/admin/projects", url.Values{"name": {"x"}}); status != http.StatusForbidden {
+		t.Errorf("a key of one project makes a project: %d", status)
 	}
 }

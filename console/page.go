@@ -64,13 +64,14 @@ func (p *page) show(name, title string, data any) error {
 		Now: p.now, Version: p.c.cfg.Version, NS: p.ns, Fault: p.fault, Data: data,
 	}
 	v.Query = template.URL(p.r.URL.Query().Encode()) //nolint:gosec // encoded just now
-	if p.r.Method != http.MethodGet { // what is shown in answer to a form has its page's address
+	if p.r.Method != http.MethodGet {                // what is shown in answer to a form has its page's address
 		v.URL = v.Path
 	}
 	if cookie, err := p.r.Cookie(themeCookie); err == nil && (cookie.Value == "light" || cookie.Value == "dark") {
 		v.Theme = cookie.Value
 	}
 	if p.session != nil {
+		p.rememberPlace(&v)
 		id := p.session.who.Identity
 		v.Who, v.CSRF = strings.TrimPrefix(id.AccessKey, tenant.ActorUser), p.session.who.CSRF
 		v.CanWrite, v.IsAdmin = !id.ReadOnly, id.ProjectID == ""
@@ -91,6 +92,20 @@ func (p *page) show(name, title string, data any) error {
 	p.w.WriteHeader(p.status)
 	_, err := p.w.Write(out.Bytes())
 	return err
+}
+
+// rememberPlace lets the menu of pages that are in no namespace lead back to the last one.
+func (p *page) rememberPlace(v *view) {
+	cookie, err := p.r.Cookie(placeCookie)
+	switch {
+	case p.ns != nil && (err != nil || cookie.Value != p.ns.Account):
+		p.setCookie(placeCookie, p.ns.Account, int(tenant.SessionTime/time.Second))
+	case p.ns == nil && err == nil:
+		ns := &namespace{}
+		if p.get(own("namespaces", cookie.Value), nil, ns) == nil {
+			v.NS = ns
+		}
+	}
 }
 
 func role(readOnly bool, projectID string) string {

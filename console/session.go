@@ -24,6 +24,7 @@ const (
 	sessionCookie = "mnq_session"
 	noticeCookie  = "mnq_notice"
 	themeCookie   = "mnq_theme"
+	placeCookie   = "mnq_place" // the namespace that was looked at last
 )
 
 // session is who is signed in.

@@ -54,6 +54,9 @@ func TestForeignResourcesDoNotExist(t *testing.T) {
 		{"GET", own + "/namespaces/ID/settings", "", aws, unknownID},
 		{"GET", own + "/namespaces/ID", "", aws, unknownID},
 		{"GET", own + "/namespaces/ID/usage", "", nats, unknownID},
+		{"GET", own + "/namespaces/ID/credentials", "", aws, unknownID},
+		{"PATCH", own + "/namespaces/ID/topics/t", "{}", aws, unknownID},
+		{"GET", own + "/namespaces/ID/topics/t/subscriptions/" + unknownUUID + "/attempts", "", aws, unknownID},
 		{"PUT", own + "/namespaces/ID/settings", "{}", aws, unknownID},
 		{"GET", own + "/namespaces/ID/queues", "", aws, unknownID},
 		{"POST", own + "/namespaces/ID/queues", `{"name":"q"}`, aws, unknownID},
@@ -110,16 +113,19 @@ func TestReadOnlyKeysChangeNothing(t *testing.T) {
 		"/api-keys":         `{"name":"n"}`,
 		"/users":            `{"name":"n","password":"correct horse battery"}`,
 		"/password":         `{"password":"correct horse battery"}`,
-		"/queues":           `{"name":"n"}`,
-		"/q":                `{}`,
-		"/messages":         `{"messages":[{"body":"b"}]}`,
-		"/delete":           `{"receipt_handles":["h"]}`,
-		"/receive":          `{}`,
-		"/redrive":          `{}`,
-		"/topics":           `{"name":"n"}`,
-		"/publish":          `{"message":"m"}`,
-		"/subscriptions":    `{"protocol":"sqs","endpoint":"q"}`,
-		"/bridges":          `{"name":"n","source":{"namespace_id":"` + unknownID + `","subject":"s"},"target_arn":"arn:scw:sqs:fr-par:x:q"}`,
+		"/confirm":          `{"token":"t"}`,
+		"/t":                `{}`,
+
+		"/queues":        `{"name":"n"}`,
+		"/q":             `{}`,
+		"/messages":      `{"messages":[{"body":"b"}]}`,
+		"/delete":        `{"receipt_handles":["h"]}`,
+		"/receive":       `{}`,
+		"/redrive":       `{}`,
+		"/topics":        `{"name":"n"}`,
+		"/publish":       `{"message":"m"}`,
+		"/subscriptions": `{"protocol":"sqs","endpoint":"q"}`,
+		"/bridges":       `{"name":"n","source":{"namespace_id":"` + unknownID + `","subject":"s"},"target_arn":"arn:scw:sqs:fr-par:x:q"}`,
 	}
 	tried := 0
 	for _, op := range Operations() {
@@ -132,6 +138,9 @@ func TestReadOnlyKeysChangeNothing(t *testing.T) {
 			"{project_id}", unknownUUID, "{user_name}", "u", "{access_key}", "SCWXXXXXXXXXXXXXXXXX",
 			"{queue_name}", "q", "{topic_name}", "t", "{task_id}", unknownUUID, "{subscription_id}", unknownUUID, "{bridge_id}", unknownUUID).Replace(op.Path)
 		body := bodies[path[strings.LastIndex(path, "/"):]]
+		if op.ID == "openmnq.UpdateSubscription" {
+			body = `{"attributes":{}}`
+		}
 		if body == "" && (op.Method == http.MethodPost || op.Method == http.MethodPatch) {
 			body = `{"project_id":"` + b.project + `","name":"n"}`
 		}
@@ -145,7 +154,7 @@ func TestReadOnlyKeysChangeNothing(t *testing.T) {
 			}
 		}
 	}
-	if tried != 6+6+2*5+5+9+5+2+3+1 { // 1: the backup, which is kept from read-only keys too
+	if tried != 6+6+2*5+5+9+5+2+3+3+1 { // 1: the backup, which is kept from read-only keys too
 		t.Errorf("%d operations write", tried)
 	}
 	b.wantProblem(b.send(b.reader, "POST", alpha+"/namespaces", bodies["/namespaces"]), 403, refused("create", "namespace"))

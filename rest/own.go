@@ -45,7 +45,7 @@ type usedAPIKey struct {
 
 type apiKeyList struct {
 	APIKeys    []usedAPIKey `json:"api_keys" nullable:"false"`
-	TotalCount int            `json:"total_count"`
+	TotalCount int          `json:"total_count"`
 }
 
 // namespaceOnWire is a namespace as the operator sees it, the hidden ones of
