@@ -60,8 +60,17 @@ func (s *site) pages(t *testing.T) []struct{ name, path string } {
 
 // TestConsole has one server and one browser for all of it.
 func TestConsole(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	t.Run("Pages", s.testPages)
+	t.Run("Queue", s.testQueue)
+	t.Run("Refresh", s.testRefresh)
+	t.Run("DeadLetters", s.testDeadLetters)
+	t.Run("Hostile", s.testHostile)
+	t.Run("Roles", s.testRoles)
+	t.Run("Credential", s.testCredential)
+	t.Run("Confirm", s.testConfirm)
+	t.Run("Keys", s.testKeys)
 }
 
 // testPages opens every page in a wide and in a narrow window, light and dark. Nothing
