@@ -76,3 +76,16 @@ func (n *Node) Usage(accountID string) (Usage, bool) {
 	u := a.JetStreamUsage()
 	return Usage{StorageBytes: u.Store, Streams: u.Streams, Connections: a.NumConnections()}, true
 }
+
+// Monitoring is what the embedded server says about itself: "varz" or "jsz", as its own
+// monitoring has them. With an external cluster it is Unsupported.
+func (n *Node) Monitoring(what string) (any, error) {
+	switch {
+	case n.srv == nil:
+		return nil, &mnq.Error{Kind: mnq.Unsupported, Op: "node.Monitoring", Msg: "the NATS servers run elsewhere"}
+	case what == "varz":
+		return n.srv.Varz(nil)
+	default:
+		return n.srv.Jsz(&server.JSzOptions{Accounts: true})
+	}
+}

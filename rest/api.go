@@ -57,6 +57,9 @@ type Config struct {
 	// Status returns what is known of the installation's nodes.
 	Status func(context.Context) node.Status
 
+	// Support returns what helps to find out what is wrong with this process.
+	Support func(context.Context) []SupportFile
+
 	// Bounds says what to turn away, and is told who could not prove an identity. nil:
 	// nothing.
 	Bounds *service.Bounds
@@ -82,6 +85,7 @@ type API struct {
 	status  func(context.Context) node.Status
 	backup  func(context.Context, io.Writer) error
 	saving  sync.Mutex // while a backup is made
+	support func(context.Context) []SupportFile
 	log     *slog.Logger
 	bounds  *service.Bounds
 	mux     *http.ServeMux
@@ -115,7 +119,7 @@ func (c *Config) validate() error {
 		return bad("region", "must not be empty")
 	case c.NATSEndpoint == nil || c.PublicURL == nil:
 		return bad("public-url", "is needed")
-	case c.Status == nil:
+	case c.Status == nil || c.Support == nil:
 		return bad("status", "is needed")
 	default:
 		return nil
@@ -133,7 +137,7 @@ func New(cfg Config) (*API, error) {
 func build(cfg Config) *API {
 	a := &API{
 		dir: cfg.Directory, queues: cfg.Queues, topics: cfg.Topics, region: cfg.Region, natsURL: cfg.NATSEndpoint, httpURL: cfg.PublicURL,
-		status: cfg.Status, backup: cfg.Backup, log: cfg.Log, bounds: cfg.Bounds, mux: http.NewServeMux(),
+		status: cfg.Status, backup: cfg.Backup, support: cfg.Support, log: cfg.Log, bounds: cfg.Bounds, mux: http.NewServeMux(),
 	}
 	if a.log == nil {
 		a.log = slog.Default()
@@ -163,6 +167,7 @@ func build(cfg Config) *API {
 	a.registerBridges()
 	a.registerStatus()
 	a.registerBackup()
+	a.registerSupport()
 	a.spec = sync.OnceValue(func() []byte { return openAPI(a.huma.OpenAPI()) })
 	a.mux.HandleFunc("GET /openapi.json", a.serveSpec)
 	registerDocs(a.mux)

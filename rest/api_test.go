@@ -128,6 +128,7 @@ func setup(t testing.TB) *bundle {
 	var err error
 	b.api, err = New(Config{
 		Status:    func(context.Context) node.Status { return node.Status{State: node.StateOK} },
+		Support:   func(context.Context) []SupportFile { return []SupportFile{{"a", "b", "c"}} },
 		Directory: shared, Queues: sharedQueues, Topics: sharedTopics, Region: "fr-par",
 		NATSEndpoint: func() string { return "nats://nats.test:4222" },
 		PublicURL:    func() string { return "http://mnq.test:9324" },

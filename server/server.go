@@ -69,6 +69,7 @@ type Server struct {
 	certificate *service.Certificate // nil without TLS
 	delivered   *prometheus.HistogramVec
 	counted     counts
+	recent      service.Recent // of the log
 
 	failed chan error // a part that ended by itself
 }
@@ -87,6 +88,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 			CredentialRate: cfg.RateLimitCredential, NamespaceRate: cfg.RateLimitNamespace, AuthFailures: cfg.RateLimitAuthFailures,
 		}),
 	}
+	s.log = slog.New(s.recent.Wrap(cfg.Log.Handler()))
 	s.metrics.Tracer = cfg.Tracer
 	var tlsConfig *tls.Config
 	if cfg.TLSCert != "" {
@@ -256,7 +258,7 @@ func (s *Server) openFrontDoors(ctx context.Context) error {
 	s.planes = planes
 	control, err := rest.New(rest.Config{
 		Directory: s.directory, Queues: s.queues, Topics: s.topics, Region: s.cfg.Region, NATSEndpoint: s.publicNATS, PublicURL: s.publicHTTP,
-		Status: s.status, Backup: s.backup, Log: s.log, Version: service.ReadBuild().Version, Bounds: s.bounds,
+		Status: s.status, Backup: s.backup, Support: s.support, Log: s.log, Version: service.ReadBuild().Version, Bounds: s.bounds,
 	})
 	if err != nil {
 		return err

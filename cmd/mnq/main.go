@@ -77,6 +77,7 @@ type commands struct {
 	Queue      queueCmd      `cmd:"" group:"client" help:"SQS queues and what is in them."`
 	Topic      topicCmd      `cmd:"" group:"client" help:"SNS topics and their subscriptions."`
 	Task       taskCmd       `cmd:"" group:"client" help:"Work that the server does in the background."`
+	Support    supportCmd    `cmd:"" group:"client" help:"Write an archive that helps to find out what is wrong, without secrets and messages."`
 	Check      checkCmd      `cmd:"" group:"client" help:"Checks for monitoring: exit code 0 ok, 1 warning, 2 critical, 3 unknown."`
 	Status     statusCmd     `cmd:"" group:"client" help:"Nodes, leaders, replicas and lag, disks, and what is wrong: exit code 0 all well, 6 something needs attention, 1 nothing can be stored."`
 	Top        topCmd        `cmd:"" group:"client" help:"Watch the queues of a namespace."`

@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -266,6 +267,34 @@ func TestSettingsAreDocumented(t *testing.T) {
 		}
 		if !strings.Contains(string(page), "`--"+s.Name+"`") {
 			t.Errorf("docs/operations.md lacks --%s", s.Name)
+		}
+	}
+}
+
+// TestRequestIDsAreInTheLog compares what clients are told with the access lines.
+func TestRequestIDsAreInTheLog(t *testing.T) {
+	t.Parallel()
+	b := setup(t, "--log-level", "debug", "--log-format", "json")
+	for path, header := range map[string]string{"/?Action=ListQueues&Version=2012-11-05": "x-amzn-RequestId", "/openmnq/v1/projects": "X-Request-Id"} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, b.http+path, http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		id := resp.Header.Get(header)
+		if id == "" {
+			t.Errorf("%s: no %s in %v", path, header, resp.Header)
+		}
+		// The line is written after the answer.
+		for end := time.Now().Add(time.Minute); !strings.Contains(b.stderr.String(), `"request_id":"`+id+`"`); {
+			if time.Now().After(end) {
+				t.Fatalf("%s: %s is not in the log:\n%s", path, id, b.stderr)
+			}
+			runtime.Gosched()
 		}
 	}
 }
