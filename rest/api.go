@@ -211,15 +211,23 @@ type caller struct {
 	via       string // as the audit log names it
 }
 
+// ClientHeader is how our command line says that it is the one who asks, for the audit
+// log. The console needs none: it calls [API.As].
+const ClientHeader = "X-Mnq-Client"
+
 func newCaller(r *http.Request, via string) caller {
-	return caller{requestID: uuid.NewString(), path: r.URL.Path, address: service.ClientAddress(r), agent: r.UserAgent(), via: via}
+	id := uuid.NewString()
+	if info := service.RequestOf(r.Context()); info != nil {
+		info.RequestID = id // also of what is refused before it is known what it is
+	}
+	return caller{requestID: id, path: r.URL.Path, address: service.ClientAddress(r), agent: r.UserAgent(), via: via}
 }
 
 // ServeHTTP answers one request. Every answer, errors and empty ones included,
 // carries Content-Type application/json and the security headers of the API.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := newCaller(r, "api")
-	if strings.HasPrefix(c.agent, "mnq/") {
+	if r.Header.Get(ClientHeader) == "cli" {
 		c.via = "cli"
 	}
 	setHeaders(w.Header(), c.requestID, r.TLS != nil)

@@ -1,6 +1,8 @@
 package rest
 
 import (
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 )
@@ -33,5 +35,27 @@ func TestAuditRecordsOfOneProject(t *testing.T) {
 	}
 	if strings.Contains(mine.text, b.full) || strings.Contains(mine.text, b.reader) {
 		t.Error("a secret is in the log")
+	}
+}
+
+// TestAuditSaysByWhat makes changes as the command line and as others do.
+func TestAuditSaysByWhat(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for name, headers := range map[string]http.Header{
+		"cli": {ClientHeader: {"cli"}}, "api": {"User-Agent": {"mnq/1.0"}, ClientHeader: {"console"}},
+	} {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "http://mnq.test"+alpha+"/namespaces",
+			strings.NewReader(`{"name":"`+name+`","protocol":"nats","project_id":"`+b.project+`"}`))
+		r.Header = headers
+		r.Header.Set("X-Auth-Token", b.full)
+		w := httptest.NewRecorder()
+		b.api.ServeHTTP(w, r)
+		if w.Code/100 != 2 {
+			t.Fatal(w.Body)
+		}
+		if got := b.must(b.full, "GET", own+"/audit?action=CreateNamespace&resource="+name+"&project_id="+b.project, ""); !strings.Contains(got.text, `"via":"`+name+`"`) {
+			t.Errorf("%s: %s", name, got.text)
+		}
 	}
 }

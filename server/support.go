@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -96,23 +97,23 @@ func (s *Server) outline() any {
 // secrets are those of this process that could stand in a text.
 func (s *Server) secrets() []string {
 	known := []string{s.cfg.MasterKey}
-	for _, name := range []string{"keys", "admin.env", "cluster.token"} {
-		_ = filepath.WalkDir(filepath.Join(s.cfg.DataDir, name), func(path string, d os.DirEntry, err error) error {
-			if err != nil || d.IsDir() {
-				return nil //nolint:nilerr // what is not there has no secrets
+	root, err := os.OpenRoot(s.cfg.DataDir)
+	if err != nil {
+		return known
+	}
+	defer root.Close()
+	names, _ := fs.Glob(root.FS(), "keys/*")
+	for _, name := range append(names, "admin.env", "cluster.token") {
+		text, _ := root.ReadFile(name) // what is not there has no secrets
+		for line := range strings.Lines(string(text)) {
+			name, value, assigned := strings.Cut(strings.TrimSpace(line), "=")
+			switch {
+			case name == "SCW_SECRET_KEY":
+				known = append(known, strings.Trim(value, "'"))
+			case !assigned || !strings.HasPrefix(name, "SCW_"):
+				known = append(known, strings.TrimSpace(line))
 			}
-			if text, err := os.ReadFile(path); err == nil {
-				for line := range strings.Lines(string(text)) {
-					_, value, _ := strings.Cut(strings.TrimSpace(line), "=")
-					if value = strings.Trim(value, "'"); strings.HasPrefix(line, "SCW_SECRET_KEY") {
-						known = append(known, value)
-					} else if name != "admin.env" {
-						known = append(known, strings.TrimSpace(line))
-					}
-				}
-			}
-			return nil
-		})
+		}
 	}
 	return known
 }

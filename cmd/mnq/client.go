@@ -18,6 +18,7 @@ import (
 
 	"github.com/openmnq/mnq"
 	"github.com/openmnq/mnq/internal/service"
+	"github.com/openmnq/mnq/rest"
 )
 
 // opClient is the Op of errors that a server answered, or that kept us from one.
@@ -129,6 +130,7 @@ func (c *client) call(ctx context.Context, method, path string, in, out any) err
 	}
 	req.Header.Set("X-Auth-Token", c.SecretKey)
 	req.Header.Set("User-Agent", "mnq/"+service.ReadBuild().Version)
+	req.Header.Set(rest.ClientHeader, "cli")
 	if in != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
@@ -167,6 +169,7 @@ func (c *client) events(ctx context.Context, path string, each func(name string,
 	}
 	req.Header.Set("X-Auth-Token", c.SecretKey)
 	req.Header.Set("User-Agent", "mnq/"+service.ReadBuild().Version)
+	req.Header.Set(rest.ClientHeader, "cli")
 	patient := *c.http
 	patient.Timeout = 0 // it lasts as long as the user wants
 	resp, err := patient.Do(req)
