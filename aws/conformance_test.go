@@ -634,6 +634,41 @@ func TestGivesBackWhatNobodyTook(t *testing.T) {
 	}
 }
 
+// TestAClientThatHangsUpHasItsAnswer closes the connection as soon as it has read the
+// answer, as clients do that keep no idle connections.
+func TestAClientThatHangsUpHasItsAnswer(t *testing.T) {
+	t.Parallel()
+	i := install(t, nil)
+	c := i.tenant(t, wires[0])
+	url := c.create(t, "q", nil)
+	do[sendMessageOutput](t, c, "SendMessage", &sendMessageInput{QueueUrl: url, MessageBody: "x"})
+	receive := &receiveMessageInput{QueueUrl: url, WaitTimeSeconds: new(integer(5))}
+	ctx, hangUp := context.WithCancel(t.Context())
+	defer hangUp()
+	r := signAs(t, c.w.request(t, "ReceiveMessage", receive), c.creds, "sqs", time.Now()).WithContext(ctx)
+	w := &hastyClient{httptest.NewRecorder(), hangUp}
+	c.h.ServeHTTP(w, r)
+	if !strings.Contains(w.Body.String(), `"Body":"x"`) {
+		t.Fatalf("answered %s", w.Body)
+	}
+	receive.WaitTimeSeconds = new(integer(0))
+	if got := do[receiveMessageOutput](t, c, "ReceiveMessage", receive); len(got.Messages) != 0 {
+		t.Error("the message was handed out a second time")
+	}
+}
+
+// hastyClient hangs up when it has the answer.
+type hastyClient struct {
+	*httptest.ResponseRecorder
+
+	hangUp func()
+}
+
+func (h *hastyClient) Write(b []byte) (int, error) {
+	defer h.hangUp()
+	return h.ResponseRecorder.Write(b)
+}
+
 type brokenWriter struct{ *httptest.ResponseRecorder }
 
 func (*brokenWriter) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }

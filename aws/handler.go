@@ -191,14 +191,17 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.fail(r.Context(), w, req, err)
 		return
 	}
-	delivered := write(w, http.StatusOK, body, contentType)
+	// Who has gone before the answer begins has not got it. Later it tells nothing: many
+	// clients close their connection as soon as they have read the answer.
+	delivered := r.Context().Err() == nil
+	delivered = write(w, http.StatusOK, body, contentType) && delivered
 	if c.giveBack == nil {
 		return
 	}
 	if delivered {
 		delivered = http.NewResponseController(w).Flush() == nil
 	}
-	if !delivered || r.Context().Err() != nil {
+	if !delivered {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), giveBackTimeout)
 		defer cancel()
 		c.giveBack(ctx)
