@@ -55,6 +55,9 @@ type Config struct {
 	Log       *slog.Logger
 	Version   string // of this program, for Status
 
+	// AcceptDamage goes on without messages that have become unreadable on the disk.
+	AcceptDamage bool
+
 	// CutOff is called when a member of a cluster has lost contact with the others.
 	// From then on it must not be believed: the process has to end at once, as if
 	// killed, and to start anew. Needed with Cluster.
@@ -206,6 +209,9 @@ func (n *Node) Start(ctx context.Context) error {
 
 func (n *Node) start(ctx context.Context) error {
 	if n.cfg.External == nil {
+		if err := n.verify(ctx); err != nil {
+			return err
+		}
 		if err := n.startEmbedded(); err != nil {
 			return err
 		}
@@ -291,6 +297,9 @@ func (n *Node) Stop(ctx context.Context) error {
 		case <-ctx.Done():
 			err = errors.Join(err, fmt.Errorf("stop nats-server: %w", context.Cause(ctx)))
 		}
+	}
+	if n.srv != nil && err == nil {
+		err = n.writeManifest()
 	}
 	return errors.Join(err, n.ws.wait(ctx), n.lock.release())
 }

@@ -58,6 +58,7 @@ type Settings struct {
 
 	LogFormat       string        `default:"text" enum:"text,json" help:"Log as text or json, on standard error."`
 	LogLevel        slog.Level    `default:"info" help:"debug, info, warn or error."`
+	AcceptDamage    bool          `help:"Start although messages have become unreadable on the disk; what can be read is kept. Only ever once."`
 	ShutdownTimeout time.Duration `default:"10s" help:"How long stopping may take."`
 
 	Dev              bool   `help:"For local development and tests: loopback only, access key test with secret test, any region, no quotas."`
