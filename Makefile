@@ -11,7 +11,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null)
 LDFLAGS := -X github.com/openmnq/mnq/internal/service.version=$(VERSION) -X github.com/openmnq/mnq/internal/service.commit=$(COMMIT)
 
-.PHONY: help build test quick bench release screenshots fmt lint generate tools
+.PHONY: help build test quick bench faults release screenshots fmt lint generate tools
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
@@ -28,6 +28,9 @@ quick: tools ## format, vet, lint, unit tests: the inner loop
 
 bench: build ## benchmarks, cold start and memory
 	@scripts/bench
+
+faults: build ## every fault that can be made here, in full: under 30 minutes, as root
+	@scripts/faults
 
 release: ## binaries, packages, image, chart, bill of materials and checksums in dist
 	@scripts/release

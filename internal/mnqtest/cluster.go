@@ -27,15 +27,33 @@ func StartCluster(t testing.TB, n int, args ...string) *Cluster {
 	for range n {
 		c.listen = append(c.listen, FreeAddress(t))
 	}
+	return c.start(func(int) Options { return Options{} }, args)
+}
+
+// StartClusterOn does so on a network.
+func StartClusterOn(t testing.TB, w *Network, args ...string) *Cluster {
+	t.Helper()
+	c := &Cluster{t: t}
+	for _, host := range w.Hosts {
+		c.listen = append(c.listen, host+":6222")
+	}
+	return c.start(func(i int) Options { return Options{host: w.Hosts[i], within: w.within(i)} }, args)
+}
+
+// start starts a node for each listener.
+func (c *Cluster) start(at func(i int) Options, args []string) *Cluster {
+	c.t.Helper()
 	c.routes = strings.Join(c.listen, ",")
-	dir := t.TempDir()
-	for i := range n {
-		data := filepath.Join(dir, fmt.Sprintf("n%d", i))
-		c.keys(data)
-		c.Nodes = append(c.Nodes, prepare(t, Options{Dir: data, Args: append([]string{
+	dir := c.t.TempDir()
+	for i := range c.listen {
+		o := at(i)
+		o.Dir = filepath.Join(dir, fmt.Sprintf("n%d", i))
+		o.Args = append([]string{
 			"--cluster-name", "test", "--cluster-node", fmt.Sprintf("n%d", i), "--cluster-listen", c.listen[i],
-			"--cluster-routes", c.routes, "--replicas", strconv.Itoa(n), "--log-level", "warn",
-		}, args...)}))
+			"--cluster-routes", c.routes, "--replicas", strconv.Itoa(len(c.listen)), "--log-level", "warn",
+		}, args...)
+		c.keys(o.Dir)
+		c.Nodes = append(c.Nodes, prepare(c.t, o))
 	}
 	c.Launch()
 	return c

@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -36,6 +37,7 @@ type Process struct {
 	client *http.Client
 	args   []string
 	env    []string
+	within []string // the command that runs it, if any
 	cmd    *exec.Cmd
 	out    *lockedBuffer
 	done   chan error
@@ -75,6 +77,9 @@ type Options struct {
 	Args []string       // further flags of mnq serve
 	Env  []string       // further variables, NAME=value
 	CA   *x509.CertPool // when the process is given a certificate: who signed it
+
+	host   string   // its address; default: free ports of loopback
+	within []string // the command that runs it
 }
 
 // Start runs `mnq serve` on free ports of loopback and returns when it is ready.
@@ -89,8 +94,12 @@ func Start(t testing.TB, o Options) *Process {
 // prepare is Start without starting.
 func prepare(t testing.TB, o Options) *Process {
 	t.Helper()
-	p := &Process{t: t, Dir: cmp.Or(o.Dir, filepath.Join(t.TempDir(), "data")), NATS: FreeAddress(t), env: o.Env}
-	addr := FreeAddress(t)
+	p := &Process{t: t, Dir: cmp.Or(o.Dir, filepath.Join(t.TempDir(), "data")), env: o.Env, within: o.within}
+	addr := o.host + ":9324"
+	p.NATS = o.host + ":4222"
+	if o.host == "" {
+		addr, p.NATS = FreeAddress(t), FreeAddress(t)
+	}
 	p.URL, p.client = "http://"+addr, http.DefaultClient
 	if o.CA != nil {
 		p.URL = "https://" + addr
@@ -134,7 +143,8 @@ func (p *Process) Launch() {
 	if p.out == nil {
 		p.out = &lockedBuffer{}
 	}
-	p.cmd = exec.Command(Binary(p.t), p.args...)
+	command := append(append(slices.Clone(p.within), Binary(p.t)), p.args...)
+	p.cmd = exec.Command(command[0], command[1:]...)
 	p.cmd.Env = append(append(os.Environ(), "MNQ_CONFIG="), p.env...)
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
 	if err := p.cmd.Start(); err != nil {
