@@ -33,11 +33,14 @@ const (
 
 // fanout is what publishers did and subscribers saw.
 type fanout struct {
-	p    *mnqtest.Process
-	sns  *sns.Client
-	sqs  *sqs.Client
+	processes []*mnqtest.Process
+	keys      mnqtest.Keys
+	topics    []*sns.Client // by process
+	queues    []*sqs.Client
+	place     string // of ARNs: partition, service, region and account
+
 	arns []string
-	urls map[string]string // queue → its URL
+	urls map[string]string // subscriber → its queue
 
 	mu    sync.Mutex
 	acked [topics][]string
@@ -49,11 +52,12 @@ func subscriber(topic, n int) string { return fmt.Sprintf("s%d-%d", topic, n) }
 
 // newFanout makes the topics with their subscriptions. Even subscriptions are for even
 // messages only.
-func newFanout(t *testing.T) *fanout {
+func newFanout(t *testing.T, keys mnqtest.Keys, place string, processes ...*mnqtest.Process) *fanout {
 	t.Helper()
-	p := mnqtest.Start(t, mnqtest.Options{Args: []string{"--dev"}})
-	keys := mnqtest.Keys{Access: "test", Secret: "test"}
-	f := &fanout{p: p, sns: mnqtest.SNS(p.URL, keys), sqs: mnqtest.SQS(p.URL, keys), urls: map[string]string{}, seen: map[string][]string{}}
+	f := &fanout{processes: processes, keys: keys, place: place, urls: map[string]string{}, seen: map[string][]string{}}
+	for _, p := range processes {
+		f.topics, f.queues = append(f.topics, mnqtest.SNS(p.URL, keys)), append(f.queues, mnqtest.SQS(p.URL, keys))
+	}
 	receiver := httptest.NewServer(f)
 	t.Cleanup(receiver.Close)
 	for i := range topics {
@@ -63,7 +67,7 @@ func newFanout(t *testing.T) *fanout {
 			suffix = ".fifo"
 			attrs["FifoTopic"] = "true"
 		}
-		topic, err := f.sns.CreateTopic(t.Context(), &sns.CreateTopicInput{Name: aws.String(name + suffix), Attributes: attrs})
+		topic, err := f.topics[0].CreateTopic(t.Context(), &sns.CreateTopicInput{Name: aws.String(name + suffix), Attributes: attrs})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -82,14 +86,14 @@ func newFanout(t *testing.T) *fanout {
 				if suffix != "" {
 					qattrs["FifoQueue"] = "true"
 				}
-				q, err := f.sqs.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: aws.String(id + suffix), Attributes: qattrs})
+				_, err := f.queues[0].CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: aws.String(id + suffix), Attributes: qattrs})
 				if err != nil {
 					t.Fatal(err)
 				}
-				f.urls[id] = *q.QueueUrl
-				in.Protocol, in.Endpoint = aws.String("sqs"), aws.String("arn:aws:sqs:fr-par:000000000000:"+id+suffix)
+				f.urls[id] = id + suffix
+				in.Protocol, in.Endpoint = aws.String("sqs"), aws.String("arn:"+place+":"+id+suffix)
 			}
-			if _, err := f.sns.Subscribe(t.Context(), in); err != nil {
+			if _, err := f.topics[0].Subscribe(t.Context(), in); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -130,7 +134,7 @@ func (f *fanout) waitConfirmed(t *testing.T) {
 	t.Helper()
 	mnqtest.Within(t, time.Minute, func() error {
 		for _, arn := range f.arns {
-			out, err := f.sns.GetTopicAttributes(t.Context(), &sns.GetTopicAttributesInput{TopicArn: &arn})
+			out, err := f.topics[0].GetTopicAttributes(t.Context(), &sns.GetTopicAttributesInput{TopicArn: &arn})
 			if err != nil {
 				return err
 			}
@@ -162,9 +166,10 @@ func (f *fanout) publish(ctx context.Context, topic int) {
 		f.mu.Lock()
 		f.sent[topic]++
 		f.mu.Unlock()
-		_, err := f.sns.Publish(context.WithoutCancel(ctx), in)
-		for ; err != nil && fifo && ctx.Err() == nil; _, err = f.sns.Publish(context.WithoutCancel(ctx), in) {
+		_, err := f.topics[n%len(f.topics)].Publish(context.WithoutCancel(ctx), in)
+		for try := n; err != nil && fifo && ctx.Err() == nil; try++ {
 			pause(ctx, 20*time.Millisecond)
+			_, err = f.topics[try%len(f.topics)].Publish(context.WithoutCancel(ctx), in)
 		}
 		if err == nil {
 			f.mu.Lock()
@@ -220,7 +225,7 @@ func (f *fanout) collect(t *testing.T) {
 	t.Helper()
 	until := time.Now().Add(2 * time.Minute)
 	var all sync.WaitGroup
-	places := make(chan struct{}, 16)
+	places := make(chan struct{}, 64)
 	for i := range topics {
 		for n := range subscriptions {
 			id := subscriber(i, n)
@@ -255,7 +260,7 @@ func (f *fanout) collect(t *testing.T) {
 }
 
 func (f *fanout) take(ctx context.Context, id, url string) (int, error) {
-	out, err := f.sqs.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{QueueUrl: &url, MaxNumberOfMessages: 10, WaitTimeSeconds: 1})
+	out, err := f.queues[0].ReceiveMessage(ctx, &sqs.ReceiveMessageInput{QueueUrl: &url, MaxNumberOfMessages: 10, WaitTimeSeconds: 1})
 	if err != nil {
 		return 0, err
 	}
@@ -265,7 +270,7 @@ func (f *fanout) take(ctx context.Context, id, url string) (int, error) {
 		entries = append(entries, types.DeleteMessageBatchRequestEntry{Id: aws.String(strconv.Itoa(i)), ReceiptHandle: m.ReceiptHandle})
 	}
 	if len(entries) > 0 {
-		_, err = f.sqs.DeleteMessageBatch(ctx, &sqs.DeleteMessageBatchInput{QueueUrl: &url, Entries: entries})
+		_, err = f.queues[0].DeleteMessageBatch(ctx, &sqs.DeleteMessageBatchInput{QueueUrl: &url, Entries: entries})
 	}
 	return len(out.Messages), err
 }
@@ -306,35 +311,81 @@ func (f *fanout) check(t *testing.T) (deliveries, duplicates int) {
 	return deliveries, duplicates
 }
 
+// dev starts a server for developers, which has no quotas.
+func dev(t *testing.T) *fanout {
+	t.Helper()
+	return newFanout(t, mnqtest.Keys{Access: "test", Secret: "test"}, "aws:sqs:fr-par:000000000000", mnqtest.Start(t, mnqtest.Options{Args: []string{"--dev"}}))
+}
+
 // TestKillWhileTopicsDeliver kills the server again and again while topics deliver to
 // queues and webhooks.
 func TestKillWhileTopicsDeliver(t *testing.T) {
 	t.Parallel()
-	f := newFanout(t)
+	f := dev(t)
+	f.kill(t)
+}
+
+// TestKillGatewaysWhileTopicsDeliver kills one of two gateways at a time: the other goes
+// on with what it had begun.
+func TestKillGatewaysWhileTopicsDeliver(t *testing.T) {
+	t.Parallel()
+	s := mnqtest.StartNATSServer(t)
+	start := func() *mnqtest.Process {
+		return mnqtest.Start(t, mnqtest.Options{
+			Args: append(s.Args(), "--egress-allow", "127.0.0.0/8"),
+			Env:  []string{"MNQ_MASTER_KEY=MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="},
+		})
+	}
+	a, b := start(), start()
+	ns := a.Namespace("n", "sqs_sns")
+	a.Must("PUT", "/openmnq/v1/namespaces/"+ns+"/quota", map[string]any{"queues": -1, "topics": -1, "subscriptions": -1, "storage_bytes": -1})
+	keys := a.Keys(ns, "prm")
+	mnqtest.Within(t, time.Minute, func() error {
+		_, err := mnqtest.SNS(b.URL, keys).ListTopics(t.Context(), &sns.ListTopicsInput{})
+		return err
+	})
+	newFanout(t, keys, "scw:sqs:fr-par:"+ns, a, b).kill(t)
+}
+
+// kill kills one process after the other while messages are published.
+func (f *fanout) kill(t *testing.T) {
+	t.Helper()
+	times := max(*kills/2, 1)
 	f.run(t, func() {
-		for range max(*kills/2, 1) {
+		for i := range times {
 			pause(t.Context(), time.Duration(500+rand.IntN(1000))*time.Millisecond)
-			f.p.Kill()
-			f.p.Restart()
+			p := f.processes[i%len(f.processes)]
+			p.Kill()
+			if len(f.processes) > 1 {
+				pause(t.Context(), time.Second)
+			}
+			p.Restart()
 		}
+		f.enough(t, 10)
 	})
 	f.collect(t)
 	deliveries, duplicates := f.check(t)
-	published := 0
-	for i := range topics {
-		published += len(f.acked[i])
-	}
-	t.Logf("kills %d, published %d, deliveries %d, of these a second time %d", max(*kills/2, 1), published, deliveries, duplicates)
-	if published < topics*10 || slices.Min(lengths(f.acked[:])) < 5 {
-		t.Errorf("only %d messages: too few to show anything", published)
-	}
+	t.Logf("kills %d, deliveries %d, of these a second time %d", times, deliveries, duplicates)
+}
+
+// enough waits until so much has been published to each topic.
+func (f *fanout) enough(t *testing.T, least int) {
+	t.Helper()
+	mnqtest.Within(t, 2*time.Minute, func() error {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if n := slices.Min(lengths(f.acked[:])); n < least {
+			return fmt.Errorf("only %d messages were published to a topic", n)
+		}
+		return nil
+	})
 }
 
 // TestTopicsDeliverOnce looks at the same without kills.
 func TestTopicsDeliverOnce(t *testing.T) {
 	t.Parallel()
-	f := newFanout(t)
-	f.run(t, func() { pause(t.Context(), 10*time.Second) })
+	f := dev(t)
+	f.run(t, func() { f.enough(t, 100) })
 	f.collect(t)
 	deliveries, duplicates := f.check(t)
 	t.Logf("deliveries %d, of these a second time %d", deliveries, duplicates)
