@@ -27,6 +27,7 @@ type plant struct {
 
 	mu       sync.Mutex
 	patience node.Patience // of the processes
+	batches  bool
 
 	procs []*process
 	srv   *server.Server // nil while it is down
@@ -43,9 +44,12 @@ type process struct {
 	line *line // the one in use
 }
 
-func newPlant(t *testing.T, dir string, processes int, patience node.Patience) *plant {
+// newPlant varies how processes work with the seed: every other three rounds they repeat
+// what gets no answer, as in a cluster, and every other round writes go in batches
+// whenever they can.
+func newPlant(t *testing.T, dir string, processes int, seed uint64) *plant {
 	t.Helper()
-	p := &plant{t: t, dir: dir, patience: patience, ns: mnq.Namespace{ID: "ns", Name: "n", Region: "fr-par", Quota: mnq.DefaultQuota(mnq.ProtocolSQSSNS)}}
+	p := &plant{t: t, dir: dir, patience: node.PatienceFor(1 + int(seed/3%2)), batches: seed%2 == 1, ns: mnq.Namespace{ID: "ns", Name: "n", Region: "fr-par", Quota: mnq.DefaultQuota(mnq.ProtocolSQSSNS)}}
 	p.up()
 	for range processes {
 		p.procs = append(p.procs, p.process())
@@ -101,13 +105,13 @@ func (p *plant) process() *process {
 	o.control, control = connect(p)
 	var err error
 	o.svc, err = New(Config{
-		Control: control, HandleKey: []byte(strings.Repeat("k", 32)), LenientNames: true,
+		Control: control, HandleKey: []byte(strings.Repeat("k", 32)), LenientNames: true, GroupCommit: p.batches,
 		Connect: func(context.Context, string) (*nats.Conn, jetstream.JetStream, error) { return o.nc, js, nil },
 	})
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	o.svc.patience = p.patience
+	o.svc.patience, o.svc.pace.always = p.patience, p.batches
 	if err := o.svc.Start(context.Background()); err != nil {
 		p.t.Fatal(err)
 	}
@@ -138,9 +142,28 @@ func (p *plant) hit(process int, f fault, d time.Duration) {
 	o.hit(f, d)
 }
 
+// outage stops the server for a while. Where it might be in the middle of a batch all
+// lines break instead: a server that is stopped then leaves goroutines behind, which a
+// bubble does not take.
+func (p *plant) outage(d time.Duration) {
+	if p.batches {
+		for i := range p.procs {
+			p.hit(i, mute, d)
+		}
+		time.Sleep(d)
+		return
+	}
+	p.down()
+	time.Sleep(d)
+	p.up()
+}
+
 func (p *plant) stop() {
 	for _, o := range p.procs {
 		o.end()
+	}
+	if p.batches {
+		time.Sleep(11 * time.Second) // the server drops what broke off
 	}
 	p.down()
 }

@@ -235,7 +235,7 @@ func (f *fifo) rewrite(ctx context.Context, fw *follower, keys []hash, edit func
 			}
 		}
 		keys = nil
-		for i, a := range fw.w.exchange(ctx, reqs, answerTimeout) {
+		for i, a := range f.q.write(ctx, fw.w, reqs) {
 			seq, err := f.q.written("queue.lease", a)
 			switch {
 			case err == nil:
@@ -311,7 +311,7 @@ func (f *fifo) purge(ctx context.Context, w *wire) error {
 		return unavailable(op, f.q.name, errBehind)
 	}
 	young, old := fw.x.young(last, time.Now())
-	mark := request{subject: r.purgeMark(), header: nats.Header{"Nats-Rollup": {"sub"}, headPurged: {strconv.FormatUint(last, 10)}}}
+	mark := request{subject: r.purgeMark(), header: nats.Header{headPurged: {strconv.FormatUint(last, 10)}}}
 	if _, err := f.q.written(op, w.exchange(ctx, []request{mark}, answerTimeout)[0]); err != nil {
 		return err
 	}

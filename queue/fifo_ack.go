@@ -145,7 +145,7 @@ func (f *fifo) remove(ctx context.Context, fw *follower, receipts []fifoReceipt)
 		}
 		open = nil
 		stale := map[hash]bool{}
-		for j, a := range fw.w.exchange(ctx, reqs, answerTimeout) {
+		for j, a := range f.q.write(ctx, fw.w, reqs) {
 			i := at[j]
 			_, err := f.q.written("queue.Delete", a)
 			switch {

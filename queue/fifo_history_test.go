@@ -43,7 +43,7 @@ func TestFIFOHistory(t *testing.T) {
 		for i := range *historyRounds {
 			seed := *historySeed + uint64(i)
 			r := &recorder{
-				t: t, p: newPlant(t, filepath.Join(dir, strconv.FormatUint(seed, 10)), 3, patienceOf(seed)),
+				t: t, p: newPlant(t, filepath.Join(dir, strconv.FormatUint(seed, 10)), 3, seed),
 				rnd: rand.New(rand.NewPCG(seed, 1)), groups: 6, each: 25, kind: historyKind(seed % 3),
 			}
 			r.run()
@@ -159,9 +159,7 @@ func (r *recorder) fault() {
 	kind := r.random(8)
 	switch kind {
 	case 5:
-		r.p.down()
-		time.Sleep(r.span(0, 8*time.Second))
-		r.p.up()
+		r.p.outage(r.span(0, 8*time.Second))
 	case 6:
 		r.p.replace(i)
 	case 7: // both at a time

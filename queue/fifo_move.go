@@ -226,7 +226,6 @@ func (f *fifo) reserve(ctx context.Context, fw *follower, list []*transfer) {
 				t.last = rec.seq
 			}
 			req := request{subject: t.place.subject, header: compareAndSet(t.place.subject, t.last)}
-			req.header["Nats-Rollup"] = []string{"sub"}
 			req.header[headIntent] = []string{f.q.id}
 			intents, without = append(intents, req), append(without, t)
 		}
@@ -356,7 +355,6 @@ func (f *fifo) copyOf(t *transfer) request {
 	} else {
 		req.header = compareAndSet(t.place.subject, t.last)
 	}
-	req.header["Nats-Rollup"] = []string{"sub"}
 	req.header[headFrom] = []string{t.from.header()}
 	return req
 }

@@ -169,7 +169,7 @@ func (f *fifo) win(ctx context.Context, fw *follower, picks []pick) ([]pick, err
 	var won, lost []pick
 	var failed error
 	unknown := map[hash]bool{}
-	for i, a := range fw.w.exchange(ctx, reqs, answerTimeout) {
+	for i, a := range f.q.write(ctx, fw.w, reqs) {
 		p := picks[i]
 		seq, err := f.q.written("queue.Receive", a)
 		if err == nil {

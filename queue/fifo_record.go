@@ -42,9 +42,10 @@ func (r record) fifoStreamConfig(replicas int) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
 		Name: r.stream(), Subjects: []string{r.subjects()},
 		Retention: jetstream.LimitsPolicy, Storage: jetstream.FileStorage, Replicas: replicas,
-		MaxMsgs: -1, MaxBytes: -1, MaxMsgsPerSubject: -1, // the account's quota refuses instead
-		MaxAge: age, Duplicates: time.Minute,
-		AllowDirect: true, AllowRollup: true, AllowMsgTTL: true,
+		MaxMsgs: -1, MaxBytes: -1, // the account's quota refuses instead
+		MaxMsgsPerSubject: 1, // a tombstone takes the place of its message, a lease that of the one before
+		MaxAge:            age, Duplicates: time.Minute,
+		AllowDirect: true, AllowAtomicPublish: true, AllowMsgTTL: true,
 	}
 }
 
@@ -111,7 +112,6 @@ func compareAndSet(subject string, seq uint64) nats.Header {
 func (r record) leaseWrite(group hash, l lease) request {
 	subject := r.leaseSubject(group)
 	h := compareAndSet(subject, l.seq)
-	h["Nats-Rollup"] = []string{"sub"}
 	h[headLease] = []string{l.encode()}
 	return request{subject: subject, header: h}
 }
@@ -120,9 +120,8 @@ func (r record) leaseWrite(group hash, l lease) request {
 func (r record) tombstone(m fifoReceipt, now time.Time) request {
 	left := max(m.sent.Add(dedupWindow).Sub(now), tombstoneLinger)
 	return request{subject: r.fifoSubject(m.dedup, m.group, m.id), header: nats.Header{
-		"Nats-Rollup": {"sub"},
-		"Nats-TTL":    {strconv.Itoa(int((left + time.Second - 1) / time.Second))},
-		headGone:      {goneValue(m.seq, m.sent)},
+		"Nats-TTL": {strconv.Itoa(int((left + time.Second - 1) / time.Second))},
+		headGone:   {goneValue(m.seq, m.sent)},
 	}}
 }
 

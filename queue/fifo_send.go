@@ -97,7 +97,7 @@ func (f *fifo) store(ctx context.Context, w *wire, wave []outgoing, out []SendRe
 		for i, o := range wave {
 			reqs[i] = request{
 				subject: r.fifoSubject(o.parts.dedup, o.parts.group, o.parts.id),
-				header:  compareAndSet(o.filter, o.last), data: o.m.encode(),
+				header:  compareAndSet(o.filter, o.last), data: o.m.encode(), key: o.filter,
 			}
 		}
 		var again []outgoing

@@ -579,6 +579,29 @@ func TestDeduplication(t *testing.T) {
 		})
 	})
 
+	t.Run("HoldsAmongSendsThatShareABatch", func(t *testing.T) {
+		virtual(t, func(t *testing.T, b *bundle) {
+			b.change = func(c *Config) { c.GroupCommit = true }
+			b.restart()
+			q := b.fifo(nil)
+			q.commits.pace = pace{single: time.Second} // batches whenever it can
+			for i := range 20 {
+				var wg sync.WaitGroup
+				var got [32]Sent
+				for k := range got {
+					wg.Go(func() { got[k] = put(t, q, fmt.Sprintf("g%d/%d", k, 100*i+k/2))[0] })
+				}
+				wg.Wait()
+				for k := range got {
+					if got[k] != got[k/2*2] {
+						t.Fatal(got)
+					}
+				}
+			}
+			wantCounts(t, q, Counts{Visible: 20 * 16})
+		})
+	})
+
 	t.Run("OfTwoProcessesSendingTheSameOneIsAccepted", func(t *testing.T) {
 		virtual(t, func(t *testing.T, b *bundle) {
 			b.fifo(nil)

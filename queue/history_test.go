@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/openmnq/mnq/internal/bubble"
-	"github.com/openmnq/mnq/node"
 )
 
 // TestHistory lets producers and consumers of three processes work on one standard
@@ -30,7 +29,7 @@ func TestHistory(t *testing.T) { //nolint:paralleltest // see above
 		for i := range *historyRounds {
 			seed := *historySeed + uint64(i)
 			h := &chronicle{
-				t: t, p: newPlant(t, filepath.Join(dir, strconv.FormatUint(seed, 10)), 3, patienceOf(seed)), rnd: rand.New(rand.NewPCG(seed, 2)),
+				t: t, p: newPlant(t, filepath.Join(dir, strconv.FormatUint(seed, 10)), 3, seed), rnd: rand.New(rand.NewPCG(seed, 2)),
 				sent: map[string]bool{}, accepted: map[string]bool{}, over: map[string]bool{}, gone: map[string]time.Time{}, held: map[string]hold{}, loose: map[string]bool{},
 			}
 			h.run()
@@ -41,9 +40,6 @@ func TestHistory(t *testing.T) { //nolint:paralleltest // see above
 		}
 	})
 }
-
-// patienceOf lets every other three rounds repeat what gets no answer, as in a cluster.
-func patienceOf(seed uint64) node.Patience { return node.PatienceFor(1 + int(seed/3%2)) }
 
 // hold is the time for which a message is surely hidden for a receiver.
 type hold struct{ from, to time.Time }
@@ -132,9 +128,7 @@ func (h *chronicle) fault() {
 	span := func(most int) time.Duration { return time.Duration(h.random(most)) * time.Millisecond }
 	switch kind := h.random(7); kind {
 	case 5:
-		h.p.down()
-		time.Sleep(span(8000))
-		h.p.up()
+		h.p.outage(span(8000))
 	case 6:
 		old := h.p.procs[i]
 		h.p.procs[i] = h.p.process()

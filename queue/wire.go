@@ -246,6 +246,9 @@ type request struct {
 	subject string
 	header  nats.Header
 	data    []byte
+	// key keeps writes apart whose conditions are on the same wildcard: in one batch the
+	// server looks at the stream only, and takes both.
+	key string
 }
 
 // answer is what came back: a message, or an error that leaves the outcome open.
