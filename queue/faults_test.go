@@ -162,9 +162,7 @@ func (p *plant) stop() {
 	for _, o := range p.procs {
 		o.end()
 	}
-	if p.batches {
-		time.Sleep(11 * time.Second) // the server drops what broke off
-	}
+	time.Sleep(11 * time.Second) // faults end by themselves, and the server drops batches that broke off
 	p.down()
 }
 

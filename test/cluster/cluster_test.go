@@ -163,11 +163,11 @@ func (l *load) produce(ctx context.Context, producer int) {
 			e.Group = fmt.Sprintf("%d.%d", producer, n%groups)
 		}
 		var attempts atomic.Int32
-		id, err := l.send(context.WithValue(context.Background(), counter{}, &attempts), e.Body, e.Group)
+		id, number, err := l.send(context.WithValue(context.Background(), counter{}, &attempts), e.Body, e.Group)
 		if err != nil {
 			l.failed(fmt.Errorf("send: %w", err))
 		}
-		e.End, e.OK, e.ID, e.Attempts = l.h.Now(), err == nil, id, int(attempts.Load())
+		e.End, e.OK, e.ID, e.Sequence, e.Attempts = l.h.Now(), err == nil, id, number, int(attempts.Load())
 		if l.topic != "" {
 			e.Attempts = history.Any
 		}
@@ -179,21 +179,21 @@ func (l *load) produce(ctx context.Context, producer int) {
 	}
 }
 
-// send returns the message's id in the queue, if that is known.
-func (l *load) send(ctx context.Context, body, group string) (id string, err error) {
+// send returns the message's id and sequence number in the queue, if they are known.
+func (l *load) send(ctx context.Context, body, group string) (id, number string, err error) {
 	var of, unique *string
 	if l.fifo {
 		of, unique = &group, &body
 	}
 	if l.topic != "" {
 		_, err := l.c.sns.Publish(ctx, &sns.PublishInput{TopicArn: &l.topic, Message: &body, MessageGroupId: of, MessageDeduplicationId: unique})
-		return "", err
+		return "", "", err
 	}
 	out, err := l.c.sqs.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: &l.url, MessageBody: &body, MessageGroupId: of, MessageDeduplicationId: unique})
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
-	return *out.MessageId, nil
+	return *out.MessageId, aws.ToString(out.SequenceNumber), nil
 }
 
 // consume receives once and deletes what came; it returns how many messages did.
@@ -235,15 +235,16 @@ func (l *load) consume(wait int32) int {
 		}
 	}
 	for i, m := range out.Messages {
-		l.h.Add(history.Event{Kind: history.Delete, Body: *m.Body, ID: *m.MessageId, Begin: begin, End: end, OK: deleted[strconv.Itoa(i)]})
+		l.h.Add(history.Event{
+			Kind: history.Delete, Body: *m.Body, ID: *m.MessageId, Group: m.Attributes["MessageGroupId"], Begin: begin, End: end, OK: deleted[strconv.Itoa(i)],
+		})
 	}
 	return len(out.Messages)
 }
 
-// finish ends the load, empties the queue and checks the history.
+// finish waits until the load has ended, empties the queue and checks the history.
 func (l *load) finish(t *testing.T) {
 	t.Helper()
-	l.stop()
 	l.busy.Wait()
 	for give := time.Now().Add(4 * visibility); ; {
 		if l.consume(1) > 0 {
@@ -267,9 +268,10 @@ func (l *load) finish(t *testing.T) {
 		}
 	}
 	r := l.h.Check()
-	t.Logf("%s: %s", l.url, r)
-	if v := r.Violations(); v != "" {
-		t.Error(v)
+	lists, undecided := l.h.Linearizable(time.Minute)
+	t.Logf("%s: %s, groups undecided %v", l.url, r, undecided)
+	if v := r.Violations(); v != "" || len(lists) > 0 {
+		t.Errorf("%sgroups that are no lists: %v", v, lists)
 	}
 	if len(l.fails) > 0 {
 		t.Errorf("%d calls failed in spite of the SDK's retries: %v", len(l.fails), errors.Join(l.fails[:min(5, len(l.fails))]...))
@@ -301,6 +303,9 @@ func TestNodesComeAndGo(t *testing.T) { //nolint:tparallel // the steps build on
 		}
 		t.Run("PausedNode", f.paused)
 		t.Run("AllKilled", f.allKilled)
+	}
+	for _, l := range loads {
+		l.stop()
 	}
 	for _, l := range loads {
 		l.finish(t)

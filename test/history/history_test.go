@@ -1,6 +1,7 @@
 package history
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"testing"
@@ -36,6 +37,16 @@ func tried(attempts int, e Event) Event {
 	return e
 }
 
+func refused(e Event) Event {
+	e.Refused = true
+	return e
+}
+
+func numbered(sequence string, e Event) Event {
+	e.Group, e.Sequence = "g", sequence
+	return e
+}
+
 func TestCheck(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -61,7 +72,7 @@ func TestCheck(t *testing.T) {
 		},
 		"ReorderedWhenTheSecondComesFirst": {
 			[]Event{send("g/1", 0, 1, true), send("g/2", 0, 1, true), receive(1, "g/2", 2, 3), remove("g/2", 4, 4, true), receive(2, "g/1", 5, 6)},
-			"1 reordered: [g/1]",
+			"1 reordered: [g/2]",
 		},
 		"NotReorderedWithinOneCall": {
 			[]Event{send("g/1", 0, 1, true), send("g/2", 0, 1, true), receive(1, "g/1", 2, 3), receive(1, "g/2", 2, 3)},
@@ -76,7 +87,7 @@ func TestCheck(t *testing.T) {
 		},
 		"OverlappedWhileAnotherHoldsTheGroup": {
 			[]Event{send("g/1", 0, 1, true), send("g/2", 0, 1, true), receive(1, "g/1", 2, 3), receive(2, "g/2", 4, 5), remove("g/1", 6, 7, true)},
-			"1 overlapped: [g/2]",
+			"1 reordered: [g/2]\n1 overlapped: [g/2]",
 		},
 		"NotOverlappedAfterTheDeletion": {
 			[]Event{send("g/1", 0, 1, true), send("g/2", 0, 1, true), receive(1, "g/1", 2, 3), remove("g/1", 4, 6, false), receive(2, "g/2", 5, 7)},
@@ -98,7 +109,7 @@ func TestCheck(t *testing.T) {
 				send("g/1", 0, 1, true), send("g/2", 0, 1, true), send("g/3", 0, 1, true),
 				receive(1, "g/1", 2, 3), receive(1, "g/2", 2, 3), remove("g/1", 4, 5, true), receive(2, "g/3", 6, 7), remove("g/2", 8, 9, true),
 			},
-			"1 overlapped: [g/3]",
+			"1 reordered: [g/3]\n1 overlapped: [g/3]",
 		},
 		"ReappearedUnderTheIdOfWhatWasDeleted": {
 			[]Event{with("1", tried(3, send("a", 0, 1, true))), with("1", receive(1, "a", 2, 3)), with("1", remove("a", 4, 5, true)), with("1", receive(2, "a", 6, 7))},
@@ -132,6 +143,37 @@ func TestCheck(t *testing.T) {
 			[]Event{with("2", tried(2, send("a", 0, 1, true))), with("1", receive(1, "a", 2, 3))},
 			"1 lost: [a]",
 		},
+		"ReorderedInOneCall": {
+			[]Event{send("g/1", 0, 1, true), send("g/2", 0, 1, true), receive(1, "g/2", 2, 3), receive(1, "g/1", 2, 3)},
+			"1 reordered: [g/2]",
+		},
+		"ReorderedBecauseADeletionWasRefused": {
+			[]Event{
+				send("g/1", 0, 1, true), send("g/2", 0, 1, true), receive(1, "g/1", 2, 3), refused(remove("g/1", 4, 5, false)),
+				receive(2, "g/2", 40*s, 41*s),
+			},
+			"1 reordered: [g/2]",
+		},
+		"OverlappedInTwoHandsOfReceivesAtOneTime": {
+			[]Event{send("g/1", 0, 1, true), receive(1, "g/1", 2, 5), receive(2, "g/1", 3, 4)},
+			"1 overlapped: [g/1]",
+		},
+		"NotOverlappedAfterARelease": {
+			[]Event{
+				send("g/1", 0, 1, true), send("g/2", 0, 1, true), receive(1, "g/1", 2, 3), receive(1, "g/2", 2, 3),
+				{Kind: Release, Body: "g/1", Group: "g", Begin: 4, End: 5, OK: true},
+				receive(2, "g/1", 6, 7),
+			},
+			"",
+		},
+		"MisnumberedWithTwoNumbers": {
+			[]Event{send("g/1", 0, 1, true), receive(1, "g/1", 2, 3), numbered("7", receive(2, "g/1", 40*s, 41*s))},
+			"1 misnumbered: [g/1]",
+		},
+		"MisnumberedBehindItsSuccessor": {
+			[]Event{numbered("8", send("g/1", 0, 1, true)), numbered("7", send("g/2", 2, 3, true)), numbered("7", receive(1, "g/2", 4, 5)), numbered("8", receive(1, "g/1", 4, 5))},
+			"1 misnumbered: [g/2]",
+		},
 		"OtherGroupsAreFree": {
 			[]Event{send("g/1", 0, 1, true), send("h/2", 0, 1, true), receive(1, "g/1", 2, 3), receive(2, "h/2", 4, 5)},
 			"",
@@ -144,8 +186,7 @@ func TestCheck(t *testing.T) {
 			if got := strings.TrimSpace(h.Check().Violations()); got != c.want {
 				t.Errorf("got %q, want %q", got, c.want)
 			}
-			reversed := slices.Clone(c.events)
-			slices.Reverse(reversed)
+			reversed := slices.SortedStableFunc(slices.Values(c.events), func(a, b Event) int { return cmp.Compare(b.Begin, a.Begin) })
 			if got := strings.TrimSpace(check(reversed).Violations()); got != c.want {
 				t.Errorf("recorded in another order: got %q, want %q", got, c.want)
 			}
@@ -158,7 +199,7 @@ func TestReportCounts(t *testing.T) {
 	h := New()
 	h.Add(tried(3, send("a", 0, 1*s, true)), send("b", 0, 4*s, true), send("c", 0, 5*s, false),
 		receive(h.Call(), "a", 6*s, 7*s), receive(h.Call(), "a", 8*s, 9*s), receive(h.Call(), "b", 8*s, 9*s), remove("a", 9*s, 9*s, true))
-	const want = "sent 2, unknown 1, received 3, deleted 1, duplicated 1, repeated 1, lost 0, phantom 0, reappeared 0, copied 0, reordered 0, overlapped 0, longest gap between sends 3s"
+	const want = "sent 2, unknown 1, received 3, deleted 1, duplicated 1, repeated 1, lost 0, phantom 0, reappeared 0, copied 0, reordered 0, overlapped 0, misnumbered 0, longest gap between sends 3s"
 	if got := h.Check().String(); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
