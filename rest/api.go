@@ -209,6 +209,7 @@ type caller struct {
 	address   string // host of the client, or of the proxy before us
 	agent     string
 	via       string // as the audit log names it
+	answer    *delivering
 }
 
 // ClientHeader is how our command line says that it is the one who asks, for the audit
@@ -259,7 +260,9 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, c caller) {
 		a.writeProblem(w, r, c.requestID, a.noRoute(w, r))
 		return
 	}
-	a.mux.ServeHTTP(w, asJSON(r.WithContext(context.WithValue(r.Context(), contextKey{}, c))))
+	c.answer = &delivering{ResponseWriter: w}
+	defer c.answer.end(r.Context()) // also when the framework panics because it cannot write
+	a.mux.ServeHTTP(c.answer, asJSON(r.WithContext(context.WithValue(r.Context(), contextKey{}, c))))
 }
 
 // As answers requests of somebody whom the console has identified. They may do what

@@ -170,6 +170,7 @@ func (a *API) receiveMessages(ctx context.Context, who mnq.Identity, in *receive
 	if err != nil {
 		return receivedList{}, as(err, "queue", in.QueueName)
 	}
+	unlessDelivered(ctx, q, got)
 	return receivedList{convert(got, func(m queue.Message) receivedOnWire {
 		return receivedOnWire{messageFields(m), m.Handle}
 	})}, nil
