@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/openmnq/mnq"
+	"github.com/openmnq/mnq/internal/wire"
 )
 
 // ackTimeout is how long a delete waits for the consumer before it goes to the
@@ -58,17 +59,17 @@ func (q *Queue) deleteMessages(ctx context.Context, handles []string) []error {
 
 // acknowledge removes those of open that are without an error so far, or whose fate is
 // unknown, and returns them.
-func (q *Queue) acknowledge(ctx context.Context, w *wire, receipts []receipt, open []int, errs []error) (index []int) {
+func (q *Queue) acknowledge(ctx context.Context, w *link, receipts []receipt, open []int, errs []error) (index []int) {
 	var reqs []request
 	for _, i := range open {
 		if errs[i] == nil || unknown(errs[i]) {
 			errs[i] = nil
-			reqs, index = append(reqs, request{subject: q.ackSubject(receipts[i]), data: []byte("+ACK")}), append(index, i)
+			reqs, index = append(reqs, request{Subject: q.ackSubject(receipts[i]), Data: []byte("+ACK")}), append(index, i)
 		}
 	}
 	var silent []int
-	for j, a := range w.exchange(ctx, reqs, ackTimeout) {
-		if a.err != nil || noResponders(a.msg) {
+	for j, a := range w.Exchange(ctx, reqs, ackTimeout) {
+		if a.Err != nil || wire.NoResponders(a.Msg) {
 			silent = append(silent, index[j])
 		}
 	}
@@ -95,21 +96,21 @@ func (s *Service) distrust(index []int, errs []error) {
 }
 
 // remove deletes messages from the stream itself.
-func (q *Queue) remove(ctx context.Context, w *wire, receipts []receipt, index []int, errs []error) {
+func (q *Queue) remove(ctx context.Context, w *link, receipts []receipt, index []int, errs []error) {
 	const op = "queue.Delete"
 	reqs := make([]request, len(index))
 	for j, i := range index {
 		reqs[j] = q.deleteRequest(receipts[i].stream)
 	}
-	for j, a := range w.exchange(ctx, reqs, q.svc.patience.Try) {
+	for j, a := range w.Exchange(ctx, reqs, q.svc.patience.Try) {
 		i := index[j]
 		switch {
-		case a.err != nil:
-			errs[i] = unavailable(op, q.name, a.err)
-		case noResponders(a.msg):
+		case a.Err != nil:
+			errs[i] = unavailable(op, q.name, a.Err)
+		case wire.NoResponders(a.Msg):
 			errs[i] = q.streamError(op, nats.ErrNoResponders)
 		default:
-			errs[i] = q.removed(a.msg.Data)
+			errs[i] = q.removed(a.Msg.Data)
 		}
 	}
 }
@@ -194,7 +195,7 @@ func (q *Queue) ChangeVisibility(ctx context.Context, changes []Visibility) []er
 }
 
 // hideAgain makes the changes of those in index.
-func (q *Queue) hideAgain(ctx context.Context, w *wire, receipts []receipt, index []int, changes []Visibility, errs []error) { //nolint:revive // what repeat needs
+func (q *Queue) hideAgain(ctx context.Context, w *link, receipts []receipt, index []int, changes []Visibility, errs []error) { //nolint:revive // what repeat needs
 	now := time.Now()
 	reqs := make([]request, 0, 2*len(index))
 	for _, i := range index {
@@ -206,14 +207,14 @@ func (q *Queue) hideAgain(ctx context.Context, w *wire, receipts []receipt, inde
 		)
 	}
 	const op = "queue.ChangeVisibility"
-	answers := w.exchange(ctx, reqs, q.svc.patience.Try)
+	answers := w.Exchange(ctx, reqs, q.svc.patience.Try)
 	for j, i := range index {
 		claimed := answers[2*j]
 		message, err := q.got(op, answers[2*j+1])
 		switch {
-		case claimed.err != nil:
-			errs[i] = unavailable(op, q.name, claimed.err)
-		case noResponders(claimed.msg):
+		case claimed.Err != nil:
+			errs[i] = unavailable(op, q.name, claimed.Err)
+		case wire.NoResponders(claimed.Msg):
 			errs[i] = q.streamError(op, nats.ErrNoResponders)
 		case err == nil && message == nil:
 			errs[i] = notThere(changes[i].Handle)
@@ -228,7 +229,7 @@ func (q *Queue) hideAgain(ctx context.Context, w *wire, receipts []receipt, inde
 
 // openHandles reads the handles and finds the connection. A nil wire means that
 // errs says all there is to say.
-func (q *Queue) openHandles(ctx context.Context, handles []string) (errs []error, receipts []receipt, w *wire) {
+func (q *Queue) openHandles(ctx context.Context, handles []string) (errs []error, receipts []receipt, w *link) {
 	errs, receipts = make([]error, len(handles)), make([]receipt, len(handles))
 	all := q.finishCreate(ctx)
 	if all == nil && q.record.Load().State == stateDeleted {

@@ -83,7 +83,7 @@ func (c *charts) read(ctx context.Context, ask chartQuestion, span Span) ([]Char
 }
 
 // quarters are those that have been made, and for the time after them minutes added up.
-func (c *charts) quarters(ctx context.Context, w *wire, ask chartQuestion, since time.Time) (chartSteps, error) {
+func (c *charts) quarters(ctx context.Context, w *link, ask chartQuestion, since time.Time) (chartSteps, error) {
 	steps, err := c.steps(ctx, w, ask, chartStreams[1], since)
 	if err != nil {
 		return steps, err
@@ -110,7 +110,7 @@ func (c *charts) quarters(ctx context.Context, w *wire, ask chartQuestion, since
 }
 
 // steps reads one stream for the steps that begin at since or later.
-func (c *charts) steps(ctx context.Context, w *wire, ask chartQuestion, s chartStream, since time.Time) (chartSteps, error) {
+func (c *charts) steps(ctx context.Context, w *link, ask chartQuestion, s chartStream, since time.Time) (chartSteps, error) {
 	out := chartSteps{values: map[int64]chartValues{}, known: map[int64]bool{}}
 	first := since.UnixNano() / int64(s.step)
 	if err := (chartPart{s.name, s.prefix + chartUp + ".0", since}).each(ctx, w, func(_ string, r chartRecord) bool {
@@ -148,7 +148,7 @@ type chartPart struct {
 }
 
 // each passes them in order until f returns false.
-func (p chartPart) each(ctx context.Context, w *wire, f func(subject string, r chartRecord) bool) error {
+func (p chartPart) each(ctx context.Context, w *link, f func(subject string, r chartRecord) bool) error {
 	from := readFrom{time: p.since, n: surveyBatch}
 	for {
 		recs, more, err := w.readSome(ctx, p.stream, p.subjects, from)

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/openmnq/mnq"
+	"github.com/openmnq/mnq/internal/wire"
 	"github.com/openmnq/mnq/node"
 )
 
@@ -37,7 +38,7 @@ type charts struct {
 	kv  *node.Bucket
 
 	opening chan struct{} // holds a token while somebody uses what follows
-	wire    *wire         // nil until the streams have been made
+	link    *link         // nil until the streams have been made
 
 	last map[string]Totals // by queue id, when a minute was last written; of run only
 }
@@ -53,15 +54,15 @@ func newCharts(s *Service) *charts {
 }
 
 // open makes the streams when they are first needed.
-func (c *charts) open(ctx context.Context) (*wire, error) {
+func (c *charts) open(ctx context.Context) (*link, error) {
 	select {
 	case c.opening <- struct{}{}:
 		defer func() { <-c.opening }()
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	if c.wire != nil {
-		return c.wire, nil
+	if c.link != nil {
+		return c.link, nil
 	}
 	s := c.svc
 	for _, stream := range chartStreams {
@@ -87,20 +88,20 @@ func (c *charts) open(ctx context.Context) (*wire, error) {
 	if err != nil {
 		return nil, err
 	}
-	w, err := newWire(s.cfg.Control.Conn(), s.cfg.Control, s.patience)
+	w, err := newLink(s.cfg.Control.Conn(), s.cfg.Control, s.patience)
 	if err != nil {
 		return nil, err
 	}
-	c.kv, c.wire = kv, w
+	c.kv, c.link = kv, w
 	return w, nil
 }
 
 func (c *charts) close() {
 	c.opening <- struct{}{}
 	defer func() { <-c.opening }()
-	if c.wire != nil {
-		c.wire.close()
-		c.wire = nil
+	if c.link != nil {
+		c.link.Drop()
+		c.link = nil
 	}
 }
 
@@ -267,16 +268,16 @@ func (c *charts) store(ctx context.Context, s chartStream, step int64, out chart
 			shards[n][k] = v
 		}
 		for n, part := range shards {
-			reqs = append(reqs, request{subject: s.subject(id, n), data: chartRecord{step, part}.encode()})
+			reqs = append(reqs, request{Subject: s.subject(id, n), Data: chartRecord{step, part}.encode()})
 		}
 	}
 	for len(reqs) > 0 && err == nil {
 		part := reqs[:min(len(reqs), surveyBatch)]
-		for _, a := range w.exchange(ctx, part, answerTimeout) {
+		for _, a := range w.Exchange(ctx, part, answerTimeout) {
 			if err == nil {
-				err = a.err
+				err = a.Err
 			}
-			if a.err == nil && noResponders(a.msg) {
+			if a.Err == nil && wire.NoResponders(a.Msg) {
 				c.close() // the streams are gone: made again the next time
 				return errors.New("the streams of charts are not there")
 			}

@@ -2,15 +2,8 @@ package queue
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
-	"maps"
-	"strconv"
 	"sync"
 	"time"
-
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nuid"
 )
 
 // Group commit. With every write synced to disk, a stream takes one write per
@@ -63,8 +56,6 @@ func (p *pace) learn(n int, batch bool, took time.Duration) {
 	}
 }
 
-var errBatchAnswer = errors.New("the answer to a batch does not fit it")
-
 // committer gathers the writes of one stream.
 type committer struct {
 	mu      sync.Mutex
@@ -75,7 +66,7 @@ type committer struct {
 
 // commit is the writes of one caller.
 type commit struct {
-	w       *wire
+	w       *link
 	reqs    []request
 	answers []answer
 	done    chan struct{} // closed when answers is set
@@ -83,9 +74,9 @@ type commit struct {
 
 // write stores messages and returns the answer to each. Where each write is
 // synced, those of concurrent callers go together.
-func (q *Queue) write(ctx context.Context, w *wire, reqs []request) []answer {
+func (q *Queue) write(ctx context.Context, w *link, reqs []request) []answer {
 	if !q.svc.cfg.GroupCommit || len(reqs) == 0 || !q.space.usage.roomy() {
-		return w.exchange(ctx, reqs, answerTimeout)
+		return w.Exchange(ctx, reqs, answerTimeout)
 	}
 	c := &q.commits
 	c.mu.Lock()
@@ -99,7 +90,7 @@ func (q *Queue) write(ctx context.Context, w *wire, reqs []request) []answer {
 		case <-ctx.Done():
 			answers := make([]answer, len(reqs))
 			for i := range answers {
-				answers[i].err = context.Cause(ctx)
+				answers[i].Err = context.Cause(ctx)
 			}
 			return answers
 		}
@@ -148,10 +139,10 @@ func (c *committer) take() (group []*commit, reqs []request) {
 	for _, one := range c.waiting {
 		conflict := false
 		for _, r := range one.reqs {
-			bytes += len(r.data)
-			conflict = conflict || keys[r.key]
-			if r.key != "" {
-				keys[r.key] = true
+			bytes += len(r.Data)
+			conflict = conflict || keys[r.Key]
+			if r.Key != "" {
+				keys[r.Key] = true
 			}
 		}
 		if n > 0 && (conflict || len(reqs)+len(one.reqs) > maxCommit || bytes > maxCommitBytes) {
@@ -169,60 +160,14 @@ func (c *committer) take() (group []*commit, reqs []request) {
 }
 
 // send sends writes to one stream in the way that is expected to be faster.
-func (c *committer) send(ctx context.Context, w *wire, reqs []request) (answers []answer) {
+func (c *committer) send(ctx context.Context, w *link, reqs []request) (answers []answer) {
 	batch := c.pace.batches(len(reqs))
 	begun := time.Now()
 	if batch {
-		answers = w.together(ctx, reqs)
+		answers = w.Together(ctx, reqs)
 	} else {
-		answers = w.exchange(ctx, reqs, answerTimeout)
+		answers = w.Exchange(ctx, reqs, answerTimeout)
 	}
 	c.pace.learn(len(reqs), batch, time.Since(begun))
 	return answers
-}
-
-// together sends writes to one stream as an atomic batch. It is refused as a
-// whole, also for the fault of one entry; then they go one by one.
-func (w *wire) together(ctx context.Context, reqs []request) []answer {
-	id := nuid.Next()
-	last := len(reqs) - 1
-	for i, r := range reqs[:last] {
-		if err := w.nc.PublishMsg(inBatch(r, id, i)); err != nil {
-			return w.exchange(ctx, reqs, answerTimeout) // without its end nothing of the batch is stored
-		}
-	}
-	m := inBatch(reqs[last], id, last)
-	m.Header["Nats-Batch-Commit"] = []string{"1"}
-	a := w.exchange(ctx, []request{{subject: m.Subject, header: m.Header, data: m.Data}}, answerTimeout)[0]
-	answers := make([]answer, len(reqs))
-	if a.err == nil && !noResponders(a.msg) {
-		var ack struct {
-			Seq   uint64          `json:"seq"`
-			Count uint64          `json:"count"`
-			Error json.RawMessage `json:"error"`
-		}
-		switch err := json.Unmarshal(a.msg.Data, &ack); {
-		case err == nil && ack.Error != nil:
-			return w.exchange(ctx, reqs, answerTimeout)
-		case err == nil && ack.Count == uint64(len(reqs)) && ack.Seq >= ack.Count:
-			for i := range answers {
-				answers[i].seq = ack.Seq - ack.Count + 1 + uint64(i)
-			}
-			return answers
-		}
-		a.err = errBatchAnswer
-	}
-	for i := range answers {
-		answers[i] = a
-	}
-	return answers
-}
-
-// inBatch is the i-th message of a batch.
-func inBatch(r request, id string, i int) *nats.Msg {
-	h := make(nats.Header, len(r.header)+3)
-	maps.Copy(h, r.header)
-	h["Nats-Batch-Id"] = []string{id}
-	h["Nats-Batch-Sequence"] = []string{strconv.Itoa(i + 1)}
-	return &nats.Msg{Subject: r.subject, Header: h, Data: r.data}
 }

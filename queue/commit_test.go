@@ -127,7 +127,7 @@ func TestTakeBoundsABatchAndKeepsTheOrder(t *testing.T) {
 	of := func(n, size int) *commit {
 		c := &commit{}
 		for range n {
-			c.reqs = append(c.reqs, request{data: make([]byte, size)})
+			c.reqs = append(c.reqs, request{Data: make([]byte, size)})
 		}
 		return c
 	}

@@ -92,7 +92,7 @@ func (f *fairness) sent(bucket int) (noisy bool, known time.Time) {
 
 // trackFor chooses the subject for a message of the group. When the second track cannot
 // be used it is in the first one.
-func (q *Queue) trackFor(ctx context.Context, w *wire, group string) string {
+func (q *Queue) trackFor(ctx context.Context, w *link, group string) string {
 	bucket := bucketOf(group)
 	noisy, counted := q.fair.sent(bucket)
 	if noisy && time.Since(counted) > crowdRecount {
@@ -109,11 +109,11 @@ func (q *Queue) trackFor(ctx context.Context, w *wire, group string) string {
 }
 
 // recount asks the server how many messages each bucket has.
-func (q *Queue) recount(ctx context.Context, w *wire) error {
+func (q *Queue) recount(ctx context.Context, w *link) error {
 	body := []byte(`{"subjects_filter":"q.` + q.id + `.*.g.*"}`)
-	a := w.exchange(ctx, []request{{subject: "$JS.API.STREAM.INFO.q_" + q.id, data: body}}, answerTimeout)[0]
-	if a.err != nil {
-		return a.err
+	a := w.Exchange(ctx, []request{{Subject: "$JS.API.STREAM.INFO.q_" + q.id, Data: body}}, answerTimeout)[0]
+	if a.Err != nil {
+		return a.Err
 	}
 	var info struct {
 		State struct {
@@ -121,7 +121,7 @@ func (q *Queue) recount(ctx context.Context, w *wire) error {
 		} `json:"state"`
 		Error *struct{ Description string } `json:"error"`
 	}
-	if err := json.Unmarshal(a.msg.Data, &info); err != nil {
+	if err := json.Unmarshal(a.Msg.Data, &info); err != nil {
 		return err
 	}
 	if info.Error != nil {
@@ -147,7 +147,7 @@ func (q *Queue) recount(ctx context.Context, w *wire) error {
 }
 
 // openCrowd makes the second track, once in a queue's life.
-func (q *Queue) openCrowd(ctx context.Context, w *wire) error {
+func (q *Queue) openCrowd(ctx context.Context, w *link) error {
 	r := q.record.Load()
 	if r.Crowd {
 		return nil
@@ -175,7 +175,7 @@ func (q *Queue) tracks() []track {
 }
 
 // longPollTracks waits until there is a message in either track.
-func (q *Queue) longPollTracks(ctx context.Context, w *wire, n int, wait time.Duration) ([]delivery, error) {
+func (q *Queue) longPollTracks(ctx context.Context, w *link, n int, wait time.Duration) ([]delivery, error) {
 	deadline := time.Now().Add(wait)
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
@@ -234,7 +234,7 @@ func (q *Queue) longPollTracks(ctx context.Context, w *wire, n int, wait time.Du
 
 // stand makes or takes over a standing request in a track; nil when the time is up
 // before there is a place.
-func (q *Queue) stand(ctx context.Context, w *wire, l track, n int, deadline time.Time) (*pull, error) {
+func (q *Queue) stand(ctx context.Context, w *link, l track, n int, deadline time.Time) (*pull, error) {
 	slots := &q.pulls[l]
 	if p := slots.adopt(w); p != nil {
 		return p, nil

@@ -64,7 +64,7 @@ type keptRules struct {
 }
 
 // index returns the follower with its index, up to what this process itself has sent.
-func (f *fifo) index(ctx context.Context, w *wire) (*follower, error) {
+func (f *fifo) index(ctx context.Context, w *link) (*follower, error) {
 	fw, err := f.follower(ctx, w)
 	if err != nil {
 		return nil, f.q.streamError("queue.index", err)
@@ -97,7 +97,7 @@ func (f *fifo) index(ctx context.Context, w *wire) (*follower, error) {
 }
 
 // follower starts to follow the stream unless that goes on already.
-func (f *fifo) follower(ctx context.Context, w *wire) (*follower, error) {
+func (f *fifo) follower(ctx context.Context, w *link) (*follower, error) {
 	if fw := f.following(); fw != nil && fw.w == w {
 		return fw, nil
 	}
@@ -166,7 +166,7 @@ func (f *fifo) tend(fw *follower) {
 		for _, idle := range fw.x.idle(time.Now(), most) {
 			reqs = append(reqs, f.q.deleteRequest(idle.seq))
 		}
-		fw.w.exchange(ctx, reqs, answerTimeout) // what fails stays until the stream's MaxAge
+		fw.w.Exchange(ctx, reqs, answerTimeout) // what fails stays until the stream's MaxAge
 		_, _ = f.level(ctx, fw, settle)         // makes the follower begin anew if it is stuck
 	}
 }
@@ -194,14 +194,14 @@ func (f *fifo) counts(ctx context.Context) (Counts, error) {
 }
 
 // refresh reads leases from the stream, which knows better than the index.
-func (f *fifo) refresh(ctx context.Context, w *wire, keys []hash) (map[hash]lease, error) {
+func (f *fifo) refresh(ctx context.Context, w *link, keys []hash) (map[hash]lease, error) {
 	r := f.q.record.Load()
 	reqs := make([]request, len(keys))
 	for i, k := range keys {
 		reqs[i] = f.q.getRequest(`{"last_by_subj":"` + r.leaseSubject(k) + `"}`)
 	}
 	out := make(map[hash]lease, len(keys))
-	for i, a := range w.exchange(ctx, reqs, answerTimeout) {
+	for i, a := range w.Exchange(ctx, reqs, answerTimeout) {
 		rec, err := f.q.got("queue.lease", a)
 		if err != nil {
 			return nil, err
@@ -292,7 +292,7 @@ func newProcess() uint32 {
 
 // purge removes all messages but remembers their deduplication ids. What has been
 // sent after the mark stays.
-func (f *fifo) purge(ctx context.Context, w *wire) error {
+func (f *fifo) purge(ctx context.Context, w *link) error {
 	const op = "queue.Purge"
 	r := f.q.record.Load()
 	fw, err := f.index(ctx, w)
@@ -311,8 +311,8 @@ func (f *fifo) purge(ctx context.Context, w *wire) error {
 		return unavailable(op, f.q.name, errBehind)
 	}
 	young, old := fw.x.young(last, time.Now())
-	mark := request{subject: r.purgeMark(), header: nats.Header{headPurged: {strconv.FormatUint(last, 10)}}}
-	if _, err := f.q.written(op, w.exchange(ctx, []request{mark}, answerTimeout)[0]); err != nil {
+	mark := request{Subject: r.purgeMark(), Header: nats.Header{headPurged: {strconv.FormatUint(last, 10)}}}
+	if _, err := f.q.written(op, w.Exchange(ctx, []request{mark}, answerTimeout)[0]); err != nil {
 		return err
 	}
 	if err := f.buryYoung(ctx, w, young); err != nil {

@@ -55,9 +55,9 @@ func (f *fifo) judge(ctx context.Context, fw *follower, r fifoReceipt, now time.
 // missing is the verdict on the receipt of a message that is not here any more: it has
 // been deleted, or moved into another queue. Nothing remembers a move for longer than
 // five minutes.
-func (f *fifo) missing(ctx context.Context, w *wire, r fifoReceipt) (verdict, lease, error) {
+func (f *fifo) missing(ctx context.Context, w *link, r fifoReceipt) (verdict, lease, error) {
 	subject := f.q.record.Load().fifoSubject(r.dedup, r.group, r.id)
-	a := w.exchange(ctx, []request{f.q.getRequest(`{"last_by_subj":"` + subject + `"}`)}, answerTimeout)
+	a := w.Exchange(ctx, []request{f.q.getRequest(`{"last_by_subj":"` + subject + `"}`)}, answerTimeout)
 	rec, err := f.q.got("queue.handle", a[0])
 	if err != nil || rec != nil && rec.seq > r.seq && (rec.header.Get(headGone) == "" || rec.header.Get(headMoved) != "") {
 		return outdated, lease{}, err
@@ -139,7 +139,7 @@ func (f *fifo) remove(ctx context.Context, fw *follower, receipts []fifoReceipt)
 				errs[i] = errOutdated
 			default:
 				req := r.tombstone(receipts[i], now)
-				maps.Copy(req.header, compareAndSet(r.leaseSubject(receipts[i].group), l.seq))
+				maps.Copy(req.Header, compareAndSet(r.leaseSubject(receipts[i].group), l.seq))
 				reqs, at = append(reqs, req), append(at, i)
 			}
 		}
@@ -174,7 +174,7 @@ func (f *fifo) remove(ctx context.Context, fw *follower, receipts []fifoReceipt)
 }
 
 // buryYoung puts tombstones in the places of messages that a purge removes.
-func (f *fifo) buryYoung(ctx context.Context, w *wire, seqs []uint64) error {
+func (f *fifo) buryYoung(ctx context.Context, w *link, seqs []uint64) error {
 	const atOnce = 256
 	now := time.Now()
 	for len(seqs) > 0 {
@@ -184,7 +184,7 @@ func (f *fifo) buryYoung(ctx context.Context, w *wire, seqs []uint64) error {
 			reqs[i] = f.q.getRequest(`{"seq":` + strconv.FormatUint(seq, 10) + `}`)
 		}
 		var stones []request
-		for _, a := range w.exchange(ctx, reqs, answerTimeout) {
+		for _, a := range w.Exchange(ctx, reqs, answerTimeout) {
 			rec, err := f.q.got("queue.Purge", a)
 			if err != nil {
 				return err
@@ -197,7 +197,7 @@ func (f *fifo) buryYoung(ctx context.Context, w *wire, seqs []uint64) error {
 				stones = append(stones, f.q.record.Load().tombstone(r, now))
 			}
 		}
-		for _, a := range w.exchange(ctx, stones, answerTimeout) {
+		for _, a := range w.Exchange(ctx, stones, answerTimeout) {
 			if _, err := f.q.written("queue.Purge", a); err != nil {
 				return err
 			}

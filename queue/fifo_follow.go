@@ -19,7 +19,7 @@ import (
 // It lags when something is wrong, it is never wrong itself.
 type follower struct {
 	f      *fifo
-	w      *wire
+	w      *link
 	x      *index
 	run    context.Context // until end is called or the service stops
 	end    context.CancelFunc
@@ -45,7 +45,7 @@ var (
 	errBroken = errors.New("the connection was made anew")
 )
 
-func (f *fifo) newFollower(w *wire) *follower {
+func (f *fifo) newFollower(w *link) *follower {
 	fw := &follower{
 		f: f, w: w, x: newIndex(f.q.svc.self, f.rules()), doubt: make(chan struct{}, 1), loaded: make(chan struct{}),
 	}
@@ -75,7 +75,7 @@ func (fw *follower) follow(r *reading) {
 		why := r.wait(ctx)
 		r.end()
 		for r = nil; r == nil; {
-			if ctx.Err() != nil || fw.w.nc.IsClosed() {
+			if ctx.Err() != nil || fw.w.Conn().IsClosed() {
 				return // who needs an index makes another one
 			}
 			if why != nil {
@@ -119,10 +119,10 @@ type reading struct {
 
 // begin makes a consumer that starts behind what has been seen.
 func (fw *follower) begin(ctx context.Context) (*reading, error) {
-	r := &reading{fw: fw, name: nuid.Next(), broken: fw.w.broken(), fault: make(chan error, 1), heard: time.Now()}
-	inbox := fw.w.nc.NewInbox()
+	r := &reading{fw: fw, name: nuid.Next(), broken: fw.w.Broken(), fault: make(chan error, 1), heard: time.Now()}
+	inbox := fw.w.Conn().NewInbox()
 	var err error
-	if r.sub, err = fw.w.nc.Subscribe(inbox, r.receive); err != nil {
+	if r.sub, err = fw.w.Conn().Subscribe(inbox, r.receive); err != nil {
 		return nil, err
 	}
 	if err := r.sub.SetPendingLimits(-1, -1); err != nil { // the server's flow control bounds it
@@ -177,7 +177,7 @@ func (r *reading) end() {
 	r.mu.Unlock()
 	_ = r.sub.Unsubscribe() // fails only when the connection is gone
 	// If this gets lost, the server does it when it finds nobody to deliver to.
-	_ = r.fw.w.nc.Publish("$JS.API.CONSUMER.DELETE."+r.fw.f.q.record.Load().stream()+"."+r.name, nil)
+	_ = r.fw.w.Conn().Publish("$JS.API.CONSUMER.DELETE."+r.fw.f.q.record.Load().stream()+"."+r.name, nil)
 }
 
 func (r *reading) fail(err error) {
@@ -211,7 +211,7 @@ func (r *reading) receive(m *nats.Msg) {
 			return
 		}
 		if stalled := m.Header.Get("Nats-Consumer-Stalled"); stalled != "" {
-			_ = r.fw.w.nc.Publish(stalled, nil) // asked for again
+			_ = r.fw.w.Conn().Publish(stalled, nil) // asked for again
 		} else if m.Reply != "" {
 			_ = m.Respond(nil) // asked for again
 		}
@@ -255,7 +255,7 @@ func (fw *follower) take(m *nats.Msg, md *nats.MsgMetadata) {
 // now, and reports whether it has.
 func (f *fifo) level(ctx context.Context, fw *follower, d time.Duration) (bool, error) {
 	r := f.q.record.Load()
-	a := fw.w.exchange(ctx, []request{f.q.getRequest(`{"last_by_subj":` + strconv.Quote(r.subjects()) + `}`)}, answerTimeout)
+	a := fw.w.Exchange(ctx, []request{f.q.getRequest(`{"last_by_subj":` + strconv.Quote(r.subjects()) + `}`)}, answerTimeout)
 	last, err := f.q.got("queue.index", a[0])
 	if err != nil {
 		return false, err

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/openmnq/mnq/internal/wire"
 )
 
 // Moving a message from one FIFO queue to another is a write there and one here, and
@@ -133,7 +135,7 @@ func (f *fifo) fetch(ctx context.Context, fw *follower, picks []pick) (map[uint6
 		}
 	}
 	recs, errs := make(map[uint64]*raw, len(seqs)), map[uint64]error{}
-	for i, a := range fw.w.exchange(ctx, reqs, answerTimeout) {
+	for i, a := range fw.w.Exchange(ctx, reqs, answerTimeout) {
 		rec, err := f.q.got("queue.move", a)
 		if err == nil && rec == nil { // the index will notice, or it was an old answer
 			err = errNotRead
@@ -212,7 +214,7 @@ func (f *fifo) reserve(ctx context.Context, fw *follower, list []*transfer) {
 		}
 		var intents []request
 		var without []*transfer
-		for i, a := range fw.w.exchange(ctx, reqs, answerTimeout) {
+		for i, a := range fw.w.Exchange(ctx, reqs, answerTimeout) {
 			t := open[i]
 			rec, err := t.to.got("queue.move", a)
 			switch {
@@ -225,11 +227,11 @@ func (f *fifo) reserve(ctx context.Context, fw *follower, list []*transfer) {
 			case rec != nil:
 				t.last = rec.seq
 			}
-			req := request{subject: t.place.subject, header: compareAndSet(t.place.subject, t.last)}
-			req.header[headIntent] = []string{f.q.id}
+			req := request{Subject: t.place.subject, Header: compareAndSet(t.place.subject, t.last)}
+			req.Header[headIntent] = []string{f.q.id}
 			intents, without = append(intents, req), append(without, t)
 		}
-		for i, a := range fw.w.exchange(ctx, intents, answerTimeout) {
+		for i, a := range fw.w.Exchange(ctx, intents, answerTimeout) {
 			t := without[i]
 			seq, err := t.to.written("queue.move", a)
 			switch {
@@ -326,7 +328,7 @@ func (f *fifo) copy(ctx context.Context, fw *follower, list []*transfer) {
 			}
 			continue
 		}
-		for i, a := range fw.w.exchange(ctx, reqs, answerTimeout) {
+		for i, a := range fw.w.Exchange(ctx, reqs, answerTimeout) {
 			t := wave[i]
 			seq, err := t.to.written("queue.move", a)
 			switch {
@@ -338,7 +340,7 @@ func (f *fifo) copy(ctx context.Context, fw *follower, list []*transfer) {
 					t.stage = moved
 				}
 				continue
-			case a.err != nil:
+			case a.Err != nil:
 				t.stage = halfway
 			}
 			t.err, stopped[t.group] = err, true
@@ -349,13 +351,13 @@ func (f *fifo) copy(ctx context.Context, fw *follower, list []*transfer) {
 // copyOf is the request that stores the copy. In its own place it replaces the
 // message, if the group is still this process's.
 func (f *fifo) copyOf(t *transfer) request {
-	req := request{subject: t.place.subject, data: t.m.encode()}
+	req := request{Subject: t.place.subject, Data: t.m.encode()}
 	if t.itself() {
-		req.header = compareAndSet(f.q.record.Load().leaseSubject(t.group), t.lease)
+		req.Header = compareAndSet(f.q.record.Load().leaseSubject(t.group), t.lease)
 	} else {
-		req.header = compareAndSet(t.place.subject, t.last)
+		req.Header = compareAndSet(t.place.subject, t.last)
 	}
-	req.header[headFrom] = []string{t.from.header()}
+	req.Header[headFrom] = []string{t.from.header()}
 	return req
 }
 
@@ -380,19 +382,19 @@ func (f *fifo) clear(ctx context.Context, fw *follower, list []*transfer) {
 
 // bid bids farewell to messages that have been moved: it puts tombstones in their
 // former places. Nil means that the message is not there any more.
-func (q *Queue) bid(ctx context.Context, w *wire, originals []former) []error {
+func (q *Queue) bid(ctx context.Context, w *link, originals []former) []error {
 	errs := make([]error, len(originals))
 	reqs := make([]request, len(originals))
 	now := time.Now()
 	for i, o := range originals {
 		subject := o.subject()
 		reqs[i] = record{ID: o.queue}.tombstone(fifoReceipt{seq: o.seq, sent: o.sent, id: o.id, dedup: o.parts.dedup, group: o.parts.group}, now)
-		maps.Copy(reqs[i].header, compareAndSet(subject, o.seq))
-		reqs[i].header["Nats-TTL"] = []string{strconv.Itoa(int(dedupWindow / time.Second))}
-		reqs[i].header[headMoved] = []string{q.id}
+		maps.Copy(reqs[i].Header, compareAndSet(subject, o.seq))
+		reqs[i].Header["Nats-TTL"] = []string{strconv.Itoa(int(dedupWindow / time.Second))}
+		reqs[i].Header[headMoved] = []string{q.id}
 	}
-	for i, a := range w.exchange(ctx, reqs, answerTimeout) {
-		if a.err == nil && !noResponders(a.msg) {
+	for i, a := range w.Exchange(ctx, reqs, answerTimeout) {
+		if a.Err == nil && !wire.NoResponders(a.Msg) {
 			if _, err := q.written("queue.move", a); !errors.Is(err, errRefused) {
 				errs[i] = err
 				continue

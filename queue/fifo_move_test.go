@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/openmnq/mnq/internal/bubble"
+	"github.com/openmnq/mnq/internal/wire"
 )
 
 // deadFIFO is dead for FIFO queues.
@@ -346,7 +347,7 @@ func TestFIFOHalfMovedMessages(t *testing.T) { //nolint:paralleltest // see abov
 				step(source.fifo, t.Context(), fw, list)
 			}
 			for _, x := range list { // the answers got lost
-				x.stage, x.err = halfway, errLost
+				x.stage, x.err = halfway, wire.ErrLost
 			}
 			source.fifo.leave(t.Context(), fw, list)
 			if err := source.SetAttributes(t.Context(), b.ns, map[string]string{attrRedrive: ""}); err != nil {

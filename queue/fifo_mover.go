@@ -8,7 +8,7 @@ import (
 
 // moveBatch does as [mover.batch] says: it moves up to n messages, group by group
 // from the head on. Messages behind one in flight are not moved.
-func (f *fifo) moveBatch(ctx context.Context, w *wire, r *mover, n int) (moved int, err error) {
+func (f *fifo) moveBatch(ctx context.Context, w *link, r *mover, n int) (moved int, err error) {
 	fw, err := f.index(ctx, w)
 	if err != nil {
 		return 0, err

@@ -18,7 +18,7 @@ type handed struct {
 }
 
 // receive takes messages as [Queue.Receive] says.
-func (f *fifo) receive(ctx context.Context, w *wire, in Receive) ([]Message, error) {
+func (f *fifo) receive(ctx context.Context, w *link, in Receive) ([]Message, error) {
 	fw, err := f.index(ctx, w)
 	if err != nil {
 		return nil, err
@@ -238,7 +238,7 @@ func (f *fifo) read(ctx context.Context, fw *follower, won []pick) ([]handed, er
 			reqs = append(reqs, f.q.getRequest(fmt.Sprintf(`{"seq":%d}`, m.seq)))
 		}
 	}
-	answers := fw.w.exchange(ctx, reqs, answerTimeout)
+	answers := fw.w.Exchange(ctx, reqs, answerTimeout)
 	if f.q.svc.cfg.Replicas > 1 && !fw.x.await(ctx, last, answerTimeout) {
 		fw.suspect()
 		return nil, unavailable("queue.Receive", f.q.name, errBehind)

@@ -7,12 +7,13 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/openmnq/mnq/internal/wire"
 )
 
 // dedupWindow is how long after a message was accepted another one with the same
@@ -113,13 +114,13 @@ func (r record) leaseWrite(group hash, l lease) request {
 	subject := r.leaseSubject(group)
 	h := compareAndSet(subject, l.seq)
 	h[headLease] = []string{l.encode()}
-	return request{subject: subject, header: h}
+	return request{Subject: subject, Header: h}
 }
 
 // tombstone puts a record of its deduplication id in the message's place.
 func (r record) tombstone(m fifoReceipt, now time.Time) request {
 	left := max(m.sent.Add(dedupWindow).Sub(now), tombstoneLinger)
-	return request{subject: r.fifoSubject(m.dedup, m.group, m.id), header: nats.Header{
+	return request{Subject: r.fifoSubject(m.dedup, m.group, m.id), Header: nats.Header{
 		"Nats-TTL": {strconv.Itoa(int((left + time.Second - 1) / time.Second))},
 		headGone:   {goneValue(m.seq, m.sent)},
 	}}
@@ -137,41 +138,22 @@ func parseGone(s string) (seq uint64, sent int64, ok bool) {
 }
 
 // errRefused is a compare-and-set write that came too late.
-var errRefused = errors.New("somebody else wrote first")
+var errRefused = wire.ErrSequence
 
 // written reads the answer to a publish: the sequence, errRefused, or our error.
 func (q *Queue) written(op string, a answer) (uint64, error) {
+	seq, _, err := a.Stored()
 	switch {
-	case a.err != nil:
-		return 0, unavailable(op, q.name, a.err)
-	case a.seq > 0:
-		return a.seq, nil
-	}
-	if noResponders(a.msg) {
-		return 0, q.streamError(op, nats.ErrNoResponders)
-	}
-	var ack struct {
-		Seq   uint64 `json:"seq"`
-		Error *struct {
-			Code    int    `json:"err_code"`
-			Message string `json:"description"`
-		} `json:"error"`
-	}
-	if err := json.Unmarshal(a.msg.Data, &ack); err != nil {
-		return 0, unavailable(op, q.name, err)
-	}
-	const wrongSequence, writeInProgress = 10071, 10164
-	switch {
-	case ack.Error == nil && ack.Seq > 0:
-		return ack.Seq, nil
-	case ack.Error == nil:
-		return 0, unavailable(op, q.name, fmt.Errorf("answer without a sequence: %.100s", a.msg.Data))
-	case ack.Error.Code == wrongSequence, ack.Error.Code == writeInProgress:
+	case err == nil:
+		return seq, nil
+	case errors.Is(err, errRefused):
 		return 0, errRefused
-	case overQuotaCode(ack.Error.Code):
-		return 0, storageFull(op, q.name, fmt.Errorf("%s (%d)", ack.Error.Message, ack.Error.Code))
+	case wire.OverQuota(err):
+		return 0, storageFull(op, q.name, err)
+	case a.Err == nil && errors.Is(err, nats.ErrNoResponders):
+		return 0, q.streamError(op, err)
 	default:
-		return 0, unavailable(op, q.name, fmt.Errorf("%s (%d)", ack.Error.Message, ack.Error.Code))
+		return 0, unavailable(op, q.name, err)
 	}
 }
 
@@ -190,28 +172,28 @@ func (q *Queue) getRequest(body string) request { return q.getFrom(q.id, body) }
 
 func (q *Queue) getFrom(id, body string) request {
 	if q.svc.cfg.Replicas > 1 {
-		return request{subject: "$JS.API.STREAM.MSG.GET.q_" + id, data: []byte(body)}
+		return request{Subject: "$JS.API.STREAM.MSG.GET.q_" + id, Data: []byte(body)}
 	}
-	return request{subject: "$JS.API.DIRECT.GET.q_" + id, data: []byte(body)}
+	return request{Subject: "$JS.API.DIRECT.GET.q_" + id, Data: []byte(body)}
 }
 
 // got reads the answer to a getRequest; nil means that there is no such record.
 func (q *Queue) got(op string, a answer) (*raw, error) {
 	switch {
-	case a.err != nil:
-		return nil, unavailable(op, q.name, a.err)
-	case noResponders(a.msg):
+	case a.Err != nil:
+		return nil, unavailable(op, q.name, a.Err)
+	case wire.NoResponders(a.Msg):
 		return nil, q.streamError(op, nats.ErrNoResponders)
 	case q.svc.cfg.Replicas > 1:
-		return q.gotFromLeader(op, a.msg.Data)
+		return q.gotFromLeader(op, a.Msg.Data)
 	}
-	switch status := a.msg.Header.Get("Status"); status {
+	switch status := a.Msg.Header.Get("Status"); status {
 	case "":
-		return directRecord(a.msg)
+		return directRecord(a.Msg)
 	case "404":
 		return nil, nil //nolint:nilnil // none is an answer
 	default:
-		return nil, unavailable(op, q.name, errors.New(status+" "+a.msg.Header.Get("Description")))
+		return nil, unavailable(op, q.name, errors.New(status+" "+a.Msg.Header.Get("Description")))
 	}
 }
 
@@ -262,10 +244,10 @@ type place struct {
 // vanished reports whether the message of that place does not exist any more. Yes
 // is certain: an answer that is older than the message does not count. errNoStream
 // means that the whole stream is gone.
-func (q *Queue) vanished(ctx context.Context, w *wire, p place) (bool, error) {
+func (q *Queue) vanished(ctx context.Context, w *link, p place) (bool, error) {
 	const op = "queue.find"
-	a := w.exchange(ctx, []request{q.getFrom(p.queue, `{"last_by_subj":"`+p.subject+`"}`)}, answerTimeout)[0]
-	if a.err == nil && !noResponders(a.msg) {
+	a := w.Exchange(ctx, []request{q.getFrom(p.queue, `{"last_by_subj":"`+p.subject+`"}`)}, answerTimeout)[0]
+	if a.Err == nil && !wire.NoResponders(a.Msg) {
 		rec, err := q.got(op, a)
 		if err != nil || rec != nil && rec.seq >= p.seq {
 			return rec != nil && rec.seq > p.seq, err
@@ -297,17 +279,17 @@ type streamInfo struct {
 	found bool   // there is a record on the subject asked for
 }
 
-func (w *wire) streamInfo(ctx context.Context, id, subject string) (streamInfo, error) {
+func (w *link) streamInfo(ctx context.Context, id, subject string) (streamInfo, error) {
 	const noStream = 10059
 	body, err := json.Marshal(map[string]string{"subjects_filter": subject})
 	if err != nil {
 		return streamInfo{}, err
 	}
-	a := w.exchange(ctx, []request{{subject: "$JS.API.STREAM.INFO.q_" + id, data: body}}, answerTimeout)[0]
+	a := w.Exchange(ctx, []request{{Subject: "$JS.API.STREAM.INFO.q_" + id, Data: body}}, answerTimeout)[0]
 	switch {
-	case a.err != nil:
-		return streamInfo{}, a.err
-	case noResponders(a.msg):
+	case a.Err != nil:
+		return streamInfo{}, a.Err
+	case wire.NoResponders(a.Msg):
 		return streamInfo{}, nats.ErrNoResponders
 	}
 	var r struct {
@@ -320,7 +302,7 @@ func (w *wire) streamInfo(ctx context.Context, id, subject string) (streamInfo, 
 			Message string `json:"description"`
 		} `json:"error"`
 	}
-	switch err := json.Unmarshal(a.msg.Data, &r); {
+	switch err := json.Unmarshal(a.Msg.Data, &r); {
 	case err != nil:
 		return streamInfo{}, err
 	case r.Error != nil && r.Error.Code == noStream:
@@ -348,7 +330,7 @@ func directRecord(m *nats.Msg) (*raw, error) {
 
 // same returns the records of a deduplication id: messages and tombstones. It may
 // be old by as much as a replica is behind; compare-and-set decides afterwards.
-func (q *Queue) same(ctx context.Context, w *wire, filter string) ([]raw, error) {
+func (q *Queue) same(ctx context.Context, w *link, filter string) ([]raw, error) {
 	const op = "queue.Send"
 	body, err := json.Marshal(struct {
 		Last []string `json:"multi_last"`
@@ -358,7 +340,7 @@ func (q *Queue) same(ctx context.Context, w *wire, filter string) ([]raw, error)
 	}
 	var out []raw
 	var many bool
-	err = w.collect(ctx, request{subject: "$JS.API.DIRECT.GET.q_" + q.id, data: body}, func(m *nats.Msg) (done bool, err error) {
+	err = w.Collect(ctx, request{Subject: "$JS.API.DIRECT.GET.q_" + q.id, Data: body}, func(m *nats.Msg) (done bool, err error) {
 		switch status := m.Header.Get("Status"); status {
 		case "":
 			r, err := directRecord(m)
@@ -377,7 +359,7 @@ func (q *Queue) same(ctx context.Context, w *wire, filter string) ([]raw, error)
 	})
 	if err == nil && many {
 		var last *raw
-		a := w.exchange(ctx, []request{q.getRequest(`{"last_by_subj":` + strconv.Quote(filter) + `}`)}, answerTimeout)
+		a := w.Exchange(ctx, []request{q.getRequest(`{"last_by_subj":` + strconv.Quote(filter) + `}`)}, answerTimeout)
 		if last, err = q.got(op, a[0]); last != nil {
 			out = []raw{*last}
 		}
@@ -386,46 +368,4 @@ func (q *Queue) same(ctx context.Context, w *wire, filter string) ([]raw, error)
 		return nil, unavailable(op, q.name, err)
 	}
 	return out, nil
-}
-
-// collect sends a request that has many answers; each takes one at a time.
-func (w *wire) collect(ctx context.Context, r request, each func(*nats.Msg) (done bool, err error)) error {
-	over := make(chan error, 1)
-	ended := false
-	var mu sync.Mutex
-	tok, reply := w.expect(func(m *nats.Msg, err error) bool {
-		mu.Lock()
-		defer mu.Unlock()
-		if ended {
-			return true
-		}
-		done := err != nil
-		if err == nil {
-			done, err = each(m)
-		}
-		if done || err != nil {
-			ended = true
-			over <- err
-		}
-		return ended
-	})
-	defer w.forget(tok)
-	if err := w.nc.PublishMsg(&nats.Msg{Subject: r.subject, Reply: reply, Header: r.header, Data: r.data}); err != nil {
-		return err
-	}
-	timer := time.NewTimer(answerTimeout)
-	defer timer.Stop()
-	var err error
-	select {
-	case err = <-over:
-		return err
-	case <-timer.C:
-		err = nats.ErrTimeout
-	case <-ctx.Done():
-		err = context.Cause(ctx)
-	}
-	mu.Lock()
-	defer mu.Unlock()
-	ended = true
-	return err
 }

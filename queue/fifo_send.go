@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/openmnq/mnq"
+	"github.com/openmnq/mnq/internal/wire"
 )
 
 // outgoing is a message of a FIFO queue on its way into the stream.
@@ -27,7 +28,7 @@ type outgoing struct {
 // given, and none after one that failed: what is sent again must not come behind
 // its successors. Nor does one overtake an earlier one that it may be a duplicate
 // of. The rest goes side by side.
-func (f *fifo) send(ctx context.Context, w *wire, msgs []Send, out []SendResult) {
+func (f *fifo) send(ctx context.Context, w *link, msgs []Send, out []SendResult) {
 	r, now := f.q.record.Load(), time.Now()
 	var left []outgoing
 	for i, m := range msgs {
@@ -89,15 +90,15 @@ func (f *fifo) check(r *record, m *Send) error {
 // deduplication id was accepted less than five minutes ago: then the answer is
 // that one's. A message is its own record of that, so a write that may or may not
 // have happened is simply repeated.
-func (f *fifo) store(ctx context.Context, w *wire, wave []outgoing, out []SendResult) {
+func (f *fifo) store(ctx context.Context, w *link, wave []outgoing, out []SendResult) {
 	r := f.q.record.Load()
 	unanswered, until := 0, time.Now().Add(f.q.svc.patience.Total)
 	for races := 0; len(wave) > 0; {
 		reqs := make([]request, len(wave))
 		for i, o := range wave {
 			reqs[i] = request{
-				subject: r.fifoSubject(o.parts.dedup, o.parts.group, o.parts.id),
-				header:  compareAndSet(o.filter, o.last), data: o.m.encode(), key: o.filter,
+				Subject: r.fifoSubject(o.parts.dedup, o.parts.group, o.parts.id),
+				Header:  compareAndSet(o.filter, o.last), Data: o.m.encode(), Key: o.filter,
 			}
 		}
 		var again []outgoing
@@ -112,7 +113,7 @@ func (f *fifo) store(ctx context.Context, w *wire, wave []outgoing, out []SendRe
 			case errors.Is(err, errRefused):
 				refused = true
 				again = append(again, o)
-			case a.err != nil && errors.Is(a.err, nats.ErrTimeout) || errors.Is(err, errLost) || unknown(err) && f.q.svc.patient():
+			case a.Err != nil && errors.Is(a.Err, nats.ErrTimeout) || errors.Is(err, wire.ErrLost) || unknown(err) && f.q.svc.patient():
 				silent = true
 				again = append(again, o)
 			}
@@ -150,7 +151,7 @@ func (f *fifo) accepted(out *SendResult, id string, seq uint64) {
 
 // resolve looks why messages were refused. Duplicates are answered; what remains
 // is to be sent again. stale says that for some nothing explains it.
-func (f *fifo) resolve(ctx context.Context, w *wire, refused []outgoing, out []SendResult) (again []outgoing, stale bool) {
+func (f *fifo) resolve(ctx context.Context, w *link, refused []outgoing, out []SendResult) (again []outgoing, stale bool) {
 	for _, o := range refused {
 		records, err := f.q.same(ctx, w, o.filter)
 		if err != nil && f.q.svc.patient() {

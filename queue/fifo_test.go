@@ -718,8 +718,8 @@ func TestFIFOProcesses(t *testing.T) {
 			other := receive(t, b.queue(1, "q.fifo"), Receive{Max: 1, Visibility: -1})
 			wantBodies(t, other, "1")
 			stone := q.record.Load().tombstone(r, time.Now())
-			maps.Copy(stone.header, compareAndSet(q.record.Load().leaseSubject(r.group), l.seq))
-			if _, err := q.written("test", w.exchange(t.Context(), []request{stone}, answerTimeout)[0]); !errors.Is(err, errRefused) {
+			maps.Copy(stone.Header, compareAndSet(q.record.Load().leaseSubject(r.group), l.seq))
+			if _, err := q.written("test", w.Exchange(t.Context(), []request{stone}, answerTimeout)[0]); !errors.Is(err, errRefused) {
 				t.Fatalf("its delete goes through: %v", err)
 			}
 			wantExpired(t, q.DeleteMessages(t.Context(), []string{m.Handle})[0])

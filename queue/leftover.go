@@ -32,7 +32,7 @@ func floorOf(c *jetstream.ConsumerInfo) floor {
 
 // removeLeftover removes what a crash has left below the floors, and returns how much
 // that was.
-func (q *Queue) removeLeftover(ctx context.Context, w *wire, first uint64, floors []floor) (removed int64, err error) {
+func (q *Queue) removeLeftover(ctx context.Context, w *link, first uint64, floors []floor) (removed int64, err error) {
 	const op = "queue.Counts"
 	now, last := time.Now().UnixNano(), q.lastLook.Load()
 	if q.record.Load().replicas() > 1 || now-last < int64(leftoverEvery) || !q.lastLook.CompareAndSwap(last, now) {
@@ -41,18 +41,18 @@ func (q *Queue) removeLeftover(ctx context.Context, w *wire, first uint64, floor
 	for _, f := range floors {
 		for next := first; next <= f.seq && removed < maxLeftover; removed++ {
 			body := fmt.Sprintf(`{"seq":%d,"next_by_subj":%s}`, next, strconv.Quote(f.filter))
-			rec, err := q.got(op, w.exchange(ctx, []request{q.getRequest(body)}, answerTimeout)[0])
+			rec, err := q.got(op, w.Exchange(ctx, []request{q.getRequest(body)}, answerTimeout)[0])
 			if err != nil {
 				return removed, err
 			}
 			if rec == nil || rec.seq > f.seq {
 				break
 			}
-			a := w.exchange(ctx, []request{q.deleteRequest(rec.seq)}, answerTimeout)[0]
-			if a.err != nil {
-				return removed, unavailable(op, q.name, a.err)
+			a := w.Exchange(ctx, []request{q.deleteRequest(rec.seq)}, answerTimeout)[0]
+			if a.Err != nil {
+				return removed, unavailable(op, q.name, a.Err)
 			}
-			if err := q.removed(a.msg.Data); err != nil {
+			if err := q.removed(a.Msg.Data); err != nil {
 				return removed, err
 			}
 			next = rec.seq + 1
@@ -63,5 +63,5 @@ func (q *Queue) removeLeftover(ctx context.Context, w *wire, first uint64, floor
 
 // deleteRequest removes a message from the stream by its sequence.
 func (q *Queue) deleteRequest(seq uint64) request {
-	return request{subject: "$JS.API.STREAM.MSG.DELETE.q_" + q.id, data: fmt.Appendf(nil, `{"no_erase":true,"seq":%d}`, seq)}
+	return request{Subject: "$JS.API.STREAM.MSG.DELETE.q_" + q.id, Data: fmt.Appendf(nil, `{"no_erase":true,"seq":%d}`, seq)}
 }

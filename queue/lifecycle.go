@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/openmnq/mnq"
+	"github.com/openmnq/mnq/internal/wire"
 	"github.com/openmnq/mnq/node"
 )
 
@@ -144,7 +145,7 @@ func (s *Service) createConsumer(ctx context.Context, js jetstream.JetStream, st
 // createError says why a stream could not be made. When the quota is in the way
 // the definition is taken back, so that the refused call has changed nothing.
 func (q *Queue) createError(ctx context.Context, err error) error {
-	if !overQuota(err) {
+	if !wire.OverQuota(err) {
 		return unavailable("queue.Create", q.name, err)
 	}
 	if _, e := q.svc.kv.Remove(ctx, key(q.space.id, q.name), node.Purge{Revision: q.rev(), TTL: markerTTL}); e == nil {
@@ -415,18 +416,6 @@ func (s *Service) DeleteAll(ctx context.Context, namespaceID string) error {
 	return nil
 }
 
-// overQuota reports whether JetStream refused because the account's limit is reached.
-func overQuota(err error) bool {
-	api, ok := errors.AsType[*jetstream.APIError](err)
-	return ok && overQuotaCode(int(api.ErrorCode))
-}
-
-// overQuotaCode names the JetStream errors of an account at its limit: resource
-// limits exceeded, no storage for the stream, too many streams, too many consumers.
-func overQuotaCode(code int) bool {
-	return code == 10002 || code == 10047 || code == 10027 || code == 10026
-}
-
 func storageFull(op, name string, err error) error {
 	return &mnq.Error{
 		Kind: mnq.QuotaExceeded, Code: "OverLimit", Op: op, Resource: name, Err: err,
@@ -442,7 +431,7 @@ func (q *Queue) streamError(op string, err error) error {
 		return missing(q.name)
 	default:
 	}
-	if overQuota(err) {
+	if wire.OverQuota(err) {
 		return storageFull(op, q.name, err)
 	}
 	if errors.Is(err, jetstream.ErrStreamNotFound) || strings.Contains(err.Error(), "stream not found") {

@@ -135,7 +135,7 @@ func (r *mover) batch(ctx context.Context) (moved int, err error) {
 	for i, d := range todo {
 		req, q, bad := r.copyOf(d)
 		if bad == nil {
-			bad = r.q.admitMove(ctx, w, int64(len(req.data)))
+			bad = r.q.admitMove(ctx, w, int64(len(req.Data)))
 		}
 		if bad != nil {
 			err, stay = bad, todo[i:]
@@ -143,7 +143,7 @@ func (r *mover) batch(ctx context.Context) (moved int, err error) {
 		}
 		reqs, to, moving = append(reqs, req), append(to, q), append(moving, d)
 	}
-	for i, a := range w.exchange(ctx, reqs, answerTimeout) {
+	for i, a := range w.Exchange(ctx, reqs, answerTimeout) {
 		if refused := to[i].putDone(a); refused != nil {
 			stay, err = append(stay, moving[i]), errors.Join(err, refused)
 			continue

@@ -122,7 +122,7 @@ func (q *Queue) Peek(ctx context.Context, in Peek) (PeekResult, error) {
 // peeker is one Peek at work.
 type peeker struct {
 	q           *Queue
-	w           *wire
+	w           *link
 	r           *record
 	in          Peek
 	now         time.Time
@@ -144,7 +144,7 @@ type peekFound struct {
 // begin finds the sequence to begin at.
 func (p *peeker) begin(ctx context.Context) error {
 	if p.q.fifo != nil {
-		a := p.w.exchange(ctx, []request{p.q.getRequest(`{"last_by_subj":"` + p.r.purgeMark() + `"}`)}, answerTimeout)[0]
+		a := p.w.Exchange(ctx, []request{p.q.getRequest(`{"last_by_subj":"` + p.r.purgeMark() + `"}`)}, answerTimeout)[0]
 		mark, err := p.q.got("queue.Peek", a)
 		if err != nil {
 			return err
@@ -275,7 +275,7 @@ func (p *peeker) read(ctx context.Context, from readFrom) (recs []raw, more bool
 	if err != nil {
 		return nil, false, err
 	}
-	err = p.w.collect(ctx, request{subject: "$JS.API.DIRECT.GET.q_" + p.q.id, data: body}, func(m *nats.Msg) (bool, error) {
+	err = p.w.Collect(ctx, request{Subject: "$JS.API.DIRECT.GET.q_" + p.q.id, Data: body}, func(m *nats.Msg) (bool, error) {
 		switch status := m.Header.Get("Status"); status {
 		case "":
 			r, err := directRecord(m)

@@ -39,17 +39,17 @@ func (u *usage) roomy() bool {
 // admit refuses n bytes of new messages when they would not leave a reserve. The
 // server refuses everything at its limit, and what frees space needs some: leases
 // and tombstones of FIFO queues.
-func (q *Queue) admit(ctx context.Context, w *wire, n int64) error {
+func (q *Queue) admit(ctx context.Context, w *link, n int64) error {
 	return q.space.admit(ctx, w, n, q.name)
 }
 
 // admitMove is admit for copies of messages that are moved, which may use half of
 // the reserve: they free what they take, but they must not stop the deletes.
-func (q *Queue) admitMove(ctx context.Context, w *wire, n int64) error {
+func (q *Queue) admitMove(ctx context.Context, w *link, n int64) error {
 	return q.space.admitTo(ctx, w, allotment{n + overhead, 2}, q.name)
 }
 
-func (sp *space) admit(ctx context.Context, w *wire, n int64, name string) error {
+func (sp *space) admit(ctx context.Context, w *link, n int64, name string) error {
 	return sp.admitTo(ctx, w, allotment{n, 1}, name)
 }
 
@@ -59,7 +59,7 @@ type allotment struct {
 	part  int64 // what must be left of the reserve: 1 all, 2 half of it
 }
 
-func (sp *space) admitTo(ctx context.Context, w *wire, a allotment, name string) error {
+func (sp *space) admitTo(ctx context.Context, w *link, a allotment, name string) error {
 	u := &sp.usage
 	fits, known := u.take(a, 0)
 	if !fits {
@@ -88,7 +88,7 @@ func (u *usage) take(a allotment, since uint64) (fits bool, asked uint64) {
 
 // ask asks the server a question later than since, one caller for all that wait. While a
 // cluster has no leader nobody can tell, and what was known last goes on counting.
-func (u *usage) ask(ctx context.Context, w *wire, since uint64) error {
+func (u *usage) ask(ctx context.Context, w *link, since uint64) error {
 	select {
 	case u.asking <- struct{}{}:
 		defer func() { <-u.asking }()

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/openmnq/mnq"
+	"github.com/openmnq/mnq/internal/wire"
 )
 
 // Receive says what to take.
@@ -91,7 +92,7 @@ const maxRounds = 20
 
 // take gets deliveries, and sends those that have been received too often to the
 // dead-letter queue.
-func (q *Queue) take(ctx context.Context, w *wire, in Receive) (taken []delivery, err error) {
+func (q *Queue) take(ctx context.Context, w *link, in Receive) (taken []delivery, err error) {
 	until := time.Now().Add(in.Wait)
 	for range maxRounds {
 		if wait := time.Until(until); wait <= 0 {
@@ -112,7 +113,7 @@ func (q *Queue) take(ctx context.Context, w *wire, in Receive) (taken []delivery
 // claim hides deliveries for the visibility timeout. It is done by a NAK with a
 // delay, whose deadline survives a restart of the server, and only what the
 // server has confirmed is handed to the caller; the rest comes back after ackWait.
-func (q *Queue) claim(ctx context.Context, w *wire, taken []delivery, visibility time.Duration) ([]Message, error) {
+func (q *Queue) claim(ctx context.Context, w *link, taken []delivery, visibility time.Duration) ([]Message, error) {
 	q.learnFirst(ctx, taken)
 	now := time.Now()
 	until := now.Add(visibility)
@@ -127,7 +128,7 @@ func (q *Queue) claim(ctx context.Context, w *wire, taken []delivery, visibility
 			reqs = append(reqs, d.from.remove())
 		}
 	}
-	answers := w.exchange(ctx, reqs, q.svc.patience.Try)
+	answers := w.Exchange(ctx, reqs, q.svc.patience.Try)
 	if err := ctx.Err(); err != nil {
 		q.release(w, taken)
 		return nil, err
@@ -135,8 +136,8 @@ func (q *Queue) claim(ctx context.Context, w *wire, taken []delivery, visibility
 	out := make([]Message, 0, len(taken))
 	var failed error
 	for i, d := range taken {
-		if a := answers[i]; a.err != nil || noResponders(a.msg) {
-			failed = errors.Join(failed, a.err)
+		if a := answers[i]; a.Err != nil || wire.NoResponders(a.Msg) {
+			failed = errors.Join(failed, a.Err)
 			continue
 		}
 		if removals[i] > 0 {
@@ -170,11 +171,11 @@ func (q *Queue) claim(ctx context.Context, w *wire, taken []delivery, visibility
 
 // release makes deliveries visible again at once. The answers are not waited for:
 // if the NAK gets lost they come back after ackWait or their visibility timeout.
-func (q *Queue) release(w *wire, taken []delivery) {
+func (q *Queue) release(w *link, taken []delivery) {
 	for _, d := range taken {
 		q.flight.unhide(d.stream)
 		r := q.hide(w, d.receipt, 0)
-		if err := w.nc.Publish(r.subject, r.data); err != nil {
+		if err := w.Conn().Publish(r.Subject, r.Data); err != nil {
 			return // the connection is gone; ackWait does it
 		}
 	}
@@ -183,12 +184,12 @@ func (q *Queue) release(w *wire, taken []delivery) {
 // hide is the request that makes a delivery visible again after d. At once is two
 // acknowledgements: the consumer keeps the deadline that comes with a delay and
 // forgets over a restart that one without was to be redelivered.
-func (q *Queue) hide(w *wire, r receipt, d time.Duration) request {
+func (q *Queue) hide(w *link, r receipt, d time.Duration) request {
 	subject := q.ackSubject(r)
 	if d <= 0 {
-		_ = w.nc.Publish(subject, nak(1)) // when it fails the request does too
+		_ = w.Conn().Publish(subject, nak(1)) // when it fails the request does too
 	}
-	return request{subject: subject, data: nak(d)}
+	return request{Subject: subject, Data: nak(d)}
 }
 
 // nak is the acknowledgement that asks for redelivery after d.
@@ -244,7 +245,7 @@ func parseDelivery(m *nats.Msg) (delivery, bool) {
 // nobody wants them any more they are released as they come.
 type pull struct {
 	q      *Queue
-	w      *wire
+	w      *link
 	track  track
 	onOver func() // called once when no more will come
 
@@ -277,9 +278,9 @@ type ask struct {
 
 // startPull sends a request for messages. onOver, when given, is called once when
 // no more will come.
-func (q *Queue) startPull(w *wire, a ask, onOver func()) *pull {
+func (q *Queue) startPull(w *link, a ask, onOver func()) *pull {
 	p := &pull{q: q, w: w, track: a.track, n: a.n, onOver: onOver, done: make(chan struct{})}
-	if err := w.pull("$JS.API.CONSUMER.MSG.NEXT.q_"+q.id+"."+a.track.consumer(), pullBody(a.n, a.expires), p.take); err != nil {
+	if err := w.PullApart("$JS.API.CONSUMER.MSG.NEXT.q_"+q.id+"."+a.track.consumer(), pullBody(a.n, a.expires), p.take); err != nil {
 		p.take(nil, err)
 	}
 	return p
@@ -365,7 +366,7 @@ const (
 )
 
 // poll takes what is there now.
-func (q *Queue) poll(ctx context.Context, w *wire, n int) ([]delivery, error) {
+func (q *Queue) poll(ctx context.Context, w *link, n int) ([]delivery, error) {
 	tracks := q.tracks()
 	for _, l := range tracks {
 		if got, err := q.pollOnce(ctx, w, ask{track: l, n: n}); err != nil || len(got) > 0 {
@@ -378,7 +379,7 @@ func (q *Queue) poll(ctx context.Context, w *wire, n int) ([]delivery, error) {
 	return nil, nil
 }
 
-func (q *Queue) pollOnce(ctx context.Context, w *wire, a ask) ([]delivery, error) {
+func (q *Queue) pollOnce(ctx context.Context, w *link, a ask) ([]delivery, error) {
 	full := time.Since(time.Unix(0, q.lastFull.Load())) < fullFor
 	if full {
 		a.expires = max(a.expires, fullWait)
@@ -417,7 +418,7 @@ func (q *Queue) pollOnce(ctx context.Context, w *wire, a ask) ([]delivery, error
 
 // overLimit returns the error of a consumer that has as many messages out as a queue
 // allows; nil when it has fewer.
-func (q *Queue) overLimit(ctx context.Context, w *wire, l track) error {
+func (q *Queue) overLimit(ctx context.Context, w *link, l track) error {
 	c, err := w.js.Consumer(ctx, q.record.Load().stream(), l.consumer())
 	if err != nil {
 		return q.streamError("queue.Receive", err)
@@ -452,7 +453,7 @@ const maxPulls = 64
 const retryPull = 100 * time.Millisecond
 
 // longPoll waits until there is a message.
-func (q *Queue) longPoll(ctx context.Context, w *wire, n int, wait time.Duration) ([]delivery, error) {
+func (q *Queue) longPoll(ctx context.Context, w *link, n int, wait time.Duration) ([]delivery, error) {
 	if q.record.Load().Crowd {
 		return q.longPollTracks(ctx, w, n, wait)
 	}
@@ -550,7 +551,7 @@ func (s *pullSlots) orphan(p *pull) {
 }
 
 // adopt returns a standing request made over w, now owned by the caller, or nil.
-func (s *pullSlots) adopt(w *wire) *pull {
+func (s *pullSlots) adopt(w *link) *pull {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for len(s.orphans) > 0 {

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/openmnq/mnq"
+	"github.com/openmnq/mnq/internal/wire"
 )
 
 // Moving a message from one queue to another is two writes: it is stored there,
@@ -45,18 +46,18 @@ func originOf(subject string) origin {
 // remove is the request that takes the message out of its place.
 func (o origin) remove() request {
 	return request{
-		subject: "$JS.API.STREAM.MSG.DELETE.q_" + o.queue,
-		data:    []byte(`{"no_erase":true,"seq":` + strconv.FormatUint(o.seq, 10) + `}`),
+		Subject: "$JS.API.STREAM.MSG.DELETE.q_" + o.queue,
+		Data:    []byte(`{"no_erase":true,"seq":` + strconv.FormatUint(o.seq, 10) + `}`),
 	}
 }
 
 // originalGone reads the answer to remove: nil means that the message is not there
 // any more, be it that the whole queue is gone.
 func originalGone(a answer) error {
-	if a.err != nil {
-		return a.err
+	if a.Err != nil {
+		return a.Err
 	}
-	if noResponders(a.msg) {
+	if wire.NoResponders(a.Msg) {
 		return nats.ErrNoResponders
 	}
 	const noMessage, noSequence, noStream = 10037, 10057, 10059
@@ -67,7 +68,7 @@ func originalGone(a answer) error {
 			Message string `json:"description"`
 		} `json:"error"`
 	}
-	if err := json.Unmarshal(a.msg.Data, &r); err != nil {
+	if err := json.Unmarshal(a.Msg.Data, &r); err != nil {
 		return err
 	}
 	if r.Success || r.Error != nil && (r.Error.Code == noMessage || r.Error.Code == noSequence || r.Error.Code == noStream) {
@@ -85,12 +86,12 @@ func originalGone(a answer) error {
 func (q *Queue) put(m stored, from origin, since time.Time) request {
 	r := q.record.Load()
 	req := request{
-		subject: r.moved(from), data: m.encode(),
-		header: nats.Header{"Nats-Expected-Last-Subject-Sequence": {"0"}},
+		Subject: r.moved(from), Data: m.encode(),
+		Header: nats.Header{"Nats-Expected-Last-Subject-Sequence": {"0"}},
 	}
 	if !since.IsZero() {
 		left := r.Settings.seconds(attrRetention) - time.Since(since)
-		req.header["Nats-TTL"] = []string{strconv.FormatInt(max(1, int64(left/time.Second)), 10)}
+		req.Header["Nats-TTL"] = []string{strconv.FormatInt(max(1, int64(left/time.Second)), 10)}
 	}
 	return req
 }
@@ -98,22 +99,17 @@ func (q *Queue) put(m stored, from origin, since time.Time) request {
 // putDone reads the answer to put. A copy that is there already is as good as one
 // just stored.
 func (q *Queue) putDone(a answer) error {
-	err := q.stored(a)
-	if _, refused := errors.AsType[*sequenceError](err); refused {
+	_, err := q.written("queue.redrive", a)
+	if errors.Is(err, errRefused) {
 		return nil
 	}
 	return err
 }
 
-// sequenceError is the refusal of a write that expected another state.
-type sequenceError struct{ text string }
-
-func (e *sequenceError) Error() string { return e.text }
-
 // bury sends the deliveries that have been received too often to the dead-letter
 // queue and returns the others. When that queue is gone, full or does not answer,
 // they stay here, hidden for a while that grows with each try.
-func (q *Queue) bury(ctx context.Context, w *wire, taken []delivery) []delivery {
+func (q *Queue) bury(ctx context.Context, w *link, taken []delivery) []delivery {
 	p, ok := q.record.Load().Settings.redrive()
 	if !ok {
 		return taken
@@ -139,7 +135,7 @@ func (q *Queue) bury(ctx context.Context, w *wire, taken []delivery) []delivery 
 		q.svc.log.WarnContext(ctx, "dead letters stay in their queue", "queue", q.name, "namespace_id", q.space.id, "count", len(stay), "error", err)
 	}
 	for _, d := range stay {
-		if err := w.nc.Publish(q.ackSubject(d.receipt), nak(patience(int(d.count)-p.Receives))); err != nil {
+		if err := w.Conn().Publish(q.ackSubject(d.receipt), nak(patience(int(d.count)-p.Receives))); err != nil {
 			break // the connection is gone; ackWait does it
 		}
 	}
@@ -153,7 +149,7 @@ func patience(n int) time.Duration {
 
 // moveDead stores dead letters in the queue of the policy and removes them here. It
 // returns those that must stay, and why.
-func (q *Queue) moveDead(ctx context.Context, w *wire, p redrivePolicy, dead []delivery) (stay []delivery, err error) {
+func (q *Queue) moveDead(ctx context.Context, w *link, p redrivePolicy, dead []delivery) (stay []delivery, err error) {
 	to := q.svc.byARN(q.space.id, p.Target)
 	if to == nil {
 		return dead, &mnq.Error{Kind: mnq.NotFound, Op: "queue.redrive", Resource: p.Target, Msg: "the dead-letter queue does not exist"}
@@ -169,14 +165,14 @@ func (q *Queue) moveDead(ctx context.Context, w *wire, p redrivePolicy, dead []d
 		}
 		m = m.buried(source, uint64(d.count)-1, q.flight.firstReceived(d.stream, m.first)) // nobody sees this delivery
 		req := to.put(m, origin{q.id, d.stream}, m.sentAt)
-		if full := q.admitMove(ctx, w, int64(len(req.data))); full != nil {
+		if full := q.admitMove(ctx, w, int64(len(req.Data))); full != nil {
 			stay, err = append(stay, d), errors.Join(err, full)
 			continue
 		}
 		reqs, moving = append(reqs, req), append(moving, d)
 	}
 	done := moving[:0:0]
-	for i, a := range w.exchange(ctx, reqs, answerTimeout) {
+	for i, a := range w.Exchange(ctx, reqs, answerTimeout) {
 		if refused := to.putDone(a); refused != nil {
 			stay, err = append(stay, moving[i]), errors.Join(err, refused)
 			continue
@@ -220,19 +216,19 @@ func (m stored) buried(source string, receives uint64, first time.Time) stored {
 
 // finishMove removes the originals of messages whose copies are stored. What cannot
 // be removed now is removed by whoever receives it next, here or there.
-func (q *Queue) finishMove(ctx context.Context, w *wire, done []delivery) (err error) {
+func (q *Queue) finishMove(ctx context.Context, w *link, done []delivery) (err error) {
 	reqs := make([]request, len(done))
 	for i, d := range done {
-		reqs[i] = request{subject: q.ackSubject(d.receipt), data: []byte("+ACK")}
+		reqs[i] = request{Subject: q.ackSubject(d.receipt), Data: []byte("+ACK")}
 	}
 	var silent []request
-	for i, a := range w.exchange(ctx, reqs, ackTimeout) {
+	for i, a := range w.Exchange(ctx, reqs, ackTimeout) {
 		q.flight.forget(done[i].stream)
-		if a.err != nil || noResponders(a.msg) {
+		if a.Err != nil || wire.NoResponders(a.Msg) {
 			silent = append(silent, origin{q.id, done[i].stream}.remove())
 		}
 	}
-	for _, a := range w.exchange(ctx, silent, answerTimeout) {
+	for _, a := range w.Exchange(ctx, silent, answerTimeout) {
 		err = errors.Join(err, originalGone(a))
 	}
 	return err

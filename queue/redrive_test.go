@@ -175,7 +175,7 @@ func TestDeadLetterMovesOnce(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		a := w.exchange(t.Context(), []request{dlq.put(m, origin{source.id, got[0].stream}, m.sentAt)}, answerTimeout)[0]
+		a := w.Exchange(t.Context(), []request{dlq.put(m, origin{source.id, got[0].stream}, m.sentAt)}, answerTimeout)[0]
 		if err := dlq.putDone(a); err != nil {
 			t.Fatal(err)
 		}

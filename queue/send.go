@@ -2,7 +2,6 @@ package queue
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -110,11 +109,11 @@ func delayOf(r *record, m Send) time.Duration {
 // publish is the request that stores one message: on the subject given, or as a
 // schedule that puts it there when its delay has passed.
 func (q *Queue) publish(r *record, subject string, m Send, s stored) request {
-	req := request{subject: subject, data: s.encode()}
+	req := request{Subject: subject, Data: s.encode()}
 	if delay := delayOf(r, m); delay > 0 {
 		// One schedule a subject: a second one on it would replace the first.
-		req.subject = r.delayed(nuid.Next())
-		req.header = nats.Header{
+		req.Subject = r.delayed(nuid.Next())
+		req.Header = nats.Header{
 			"Nats-Schedule":        {"@at " + s.sentAt.Add(delay).UTC().Format(time.RFC3339Nano)},
 			"Nats-Schedule-Target": {subject},
 		}
@@ -124,16 +123,16 @@ func (q *Queue) publish(r *record, subject string, m Send, s stored) request {
 		name = s.id.String() // the answer may get lost with a leader, so the request must be repeatable
 	}
 	if name != "" {
-		if req.header == nil {
-			req.header = nats.Header{}
+		if req.Header == nil {
+			req.Header = nats.Header{}
 		}
-		req.header["Nats-Msg-Id"] = []string{name}
+		req.Header["Nats-Msg-Id"] = []string{name}
 	}
 	return req
 }
 
 // publishAll sends the requests and turns each answer into an error or nil.
-func (q *Queue) publishAll(ctx context.Context, w *wire, reqs []request) []error {
+func (q *Queue) publishAll(ctx context.Context, w *link, reqs []request) []error {
 	errs := make([]error, len(reqs))
 	q.svc.repeat(ctx, len(reqs), func(open []int) (again []int) {
 		batch := make([]request, len(open))
@@ -142,55 +141,13 @@ func (q *Queue) publishAll(ctx context.Context, w *wire, reqs []request) []error
 		}
 		for j, a := range q.write(ctx, w, batch) {
 			i := open[j]
-			if errs[i] = q.stored(a); unknown(errs[i]) {
+			if _, errs[i] = q.written("queue.Send", a); unknown(errs[i]) {
 				again = append(again, i)
 			}
 		}
 		return again
 	})
 	return errs
-}
-
-// stored reads the server's answer to a publish.
-func (q *Queue) stored(a answer) error {
-	const op = "queue.Send"
-	switch {
-	case a.err != nil:
-		return unavailable(op, q.name, a.err)
-	case a.seq > 0:
-		return nil
-	}
-	if noResponders(a.msg) {
-		select {
-		case <-q.closed:
-			return missing(q.name)
-		default:
-			return unavailable(op, q.name, nats.ErrNoResponders)
-		}
-	}
-	var ack struct {
-		Stream string `json:"stream"`
-		Seq    uint64 `json:"seq"`
-		Error  *struct {
-			Code    int    `json:"err_code"`
-			Message string `json:"description"`
-		} `json:"error"`
-	}
-	if err := json.Unmarshal(a.msg.Data, &ack); err != nil {
-		return unavailable(op, q.name, err)
-	}
-	switch {
-	case ack.Error == nil && ack.Seq > 0:
-		return nil
-	case ack.Error == nil:
-		return unavailable(op, q.name, fmt.Errorf("answer without a sequence: %.100s", a.msg.Data))
-	case overQuotaCode(ack.Error.Code):
-		return storageFull(op, q.name, fmt.Errorf("%s (%d)", ack.Error.Message, ack.Error.Code))
-	case ack.Error.Code == 10071 || ack.Error.Code == 10164:
-		return &sequenceError{ack.Error.Message}
-	default:
-		return unavailable(op, q.name, fmt.Errorf("%s (%d)", ack.Error.Message, ack.Error.Code))
-	}
 }
 
 func tooLong(limit int64) error {

@@ -97,7 +97,7 @@ type space struct {
 	lostAt time.Time         // since when its namespace is unknown; used by the sweep only
 
 	mu   sync.Mutex
-	wire *wire
+	link *link
 
 	usage usage
 	tally tally
@@ -402,34 +402,34 @@ func (s *Service) refresh(ctx context.Context, ns, name string) error {
 
 // connection returns the namespace's wire, made on first use and again after its
 // connection was closed.
-func (s *Service) connection(ctx context.Context, sp *space) (*wire, error) {
+func (s *Service) connection(ctx context.Context, sp *space) (*link, error) {
 	sp.mu.Lock()
 	defer sp.mu.Unlock()
-	if sp.wire != nil && !sp.wire.nc.IsClosed() {
-		return sp.wire, nil
+	if sp.link != nil && !sp.link.Conn().IsClosed() {
+		return sp.link, nil
 	}
 	nc, js, err := s.cfg.Connect(ctx, sp.id)
 	if err != nil {
 		return nil, err
 	}
-	if sp.wire != nil {
-		sp.wire.close()
-		sp.wire = nil // it cannot be closed twice
+	if sp.link != nil {
+		sp.link.Drop()
+		sp.link = nil // it cannot be closed twice
 	}
-	w, err := newWire(nc, js, s.patience)
+	w, err := newLink(nc, js, s.patience)
 	if err != nil {
 		return nil, unavailable("queue.connect", sp.id, err)
 	}
-	sp.wire = w
+	sp.link = w
 	return w, nil
 }
 
 func (sp *space) close() {
 	sp.mu.Lock()
 	defer sp.mu.Unlock()
-	if sp.wire != nil {
-		sp.wire.close()
-		sp.wire = nil
+	if sp.link != nil {
+		sp.link.Drop()
+		sp.link = nil
 	}
 }
 

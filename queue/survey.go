@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/openmnq/mnq"
+	"github.com/openmnq/mnq/internal/wire"
 )
 
 // A survey is for those who look at all queues again and again: metrics and charts. It
@@ -93,7 +94,7 @@ func (s *Service) Survey(ctx context.Context, ns mnq.Namespace) (map[string]Coun
 }
 
 // surveyStreams asks for the states of the streams of all queues.
-func (s *Service) surveyStreams(ctx context.Context, w *wire, ns string) ([]surveyed, error) {
+func (s *Service) surveyStreams(ctx context.Context, w *link, ns string) ([]surveyed, error) {
 	var out []surveyed
 	for offset, total := 0, 1; offset < total; {
 		page, err := retried(ctx, s, func(ctx context.Context) (streamPage, error) { return w.streams(ctx, offset) })
@@ -129,15 +130,15 @@ type streamPage struct {
 	} `json:"error"`
 }
 
-func (w *wire) streams(ctx context.Context, offset int) (page streamPage, err error) {
-	a := w.exchange(ctx, []request{{subject: "$JS.API.STREAM.LIST", data: fmt.Appendf(nil, `{"offset":%d,"subject":"q.>"}`, offset)}}, answerTimeout)[0]
+func (w *link) streams(ctx context.Context, offset int) (page streamPage, err error) {
+	a := w.Exchange(ctx, []request{{Subject: "$JS.API.STREAM.LIST", Data: fmt.Appendf(nil, `{"offset":%d,"subject":"q.>"}`, offset)}}, answerTimeout)[0]
 	switch {
-	case a.err != nil:
-		return page, a.err
-	case noResponders(a.msg):
+	case a.Err != nil:
+		return page, a.Err
+	case wire.NoResponders(a.Msg):
 		return page, nats.ErrNoResponders
 	}
-	if err := json.Unmarshal(a.msg.Data, &page); err != nil {
+	if err := json.Unmarshal(a.Msg.Data, &page); err != nil {
 		return page, err
 	}
 	if page.Error != nil {
@@ -147,23 +148,23 @@ func (w *wire) streams(ctx context.Context, offset int) (page streamPage, err er
 }
 
 // surveyStandard asks for the consumers of standard queues that are not empty.
-func (s *Service) surveyStandard(ctx context.Context, w *wire, part []surveyed, out map[string]Counts) {
+func (s *Service) surveyStandard(ctx context.Context, w *link, part []surveyed, out map[string]Counts) {
 	var reqs []request
 	var of []int // which queue a request is about
 	for i, f := range part {
 		r := f.q.record.Load()
 		for l := trackReady; l == trackReady || l == trackCrowd && r.Crowd; l++ {
-			reqs, of = append(reqs, request{subject: "$JS.API.CONSUMER.INFO." + r.stream() + "." + l.consumer()}), append(of, i)
+			reqs, of = append(reqs, request{Subject: "$JS.API.CONSUMER.INFO." + r.stream() + "." + l.consumer()}), append(of, i)
 		}
 	}
 	waiting, unacked, bad := make([]int64, len(part)), make([]int64, len(part)), make([]bool, len(part))
-	for i, a := range w.exchange(ctx, reqs, answerTimeout) {
+	for i, a := range w.Exchange(ctx, reqs, answerTimeout) {
 		var info struct {
 			Pending int64           `json:"num_pending"`
 			Unacked int64           `json:"num_ack_pending"`
 			Error   json.RawMessage `json:"error"`
 		}
-		if a.err != nil || json.Unmarshal(a.msg.Data, &info) != nil || info.Error != nil {
+		if a.Err != nil || json.Unmarshal(a.Msg.Data, &info) != nil || info.Error != nil {
 			bad[of[i]] = true
 			continue
 		}
@@ -193,7 +194,7 @@ type hiddenMessage struct {
 }
 
 // glance counts the messages of a FIFO queue whose stream is in that state.
-func (f *fifo) glance(ctx context.Context, w *wire, st jetstream.StreamState) (Counts, error) {
+func (f *fifo) glance(ctx context.Context, w *link, st jetstream.StreamState) (Counts, error) {
 	if x := f.atHand(); x != nil {
 		return x.counts(time.Now()), nil
 	}
@@ -262,10 +263,10 @@ func (l *ledger) askedCount(m *nats.Msg) {
 }
 
 // look reads what the stream tells of a queue without its messages.
-func (f *fifo) look(ctx context.Context, w *wire) (seen glanced, err error) {
+func (f *fifo) look(ctx context.Context, w *link) (seen glanced, err error) {
 	r := f.q.record.Load()
 	from := readFrom{seq: 1}
-	mark, err := f.q.got("queue.Survey", w.exchange(ctx, []request{f.q.getRequest(`{"last_by_subj":"` + r.purgeMark() + `"}`)}, answerTimeout)[0])
+	mark, err := f.q.got("queue.Survey", w.Exchange(ctx, []request{f.q.getRequest(`{"last_by_subj":"` + r.purgeMark() + `"}`)}, answerTimeout)[0])
 	if err != nil {
 		return seen, err
 	}
@@ -285,7 +286,7 @@ func (f *fifo) look(ctx context.Context, w *wire) (seen glanced, err error) {
 
 // stored counts the messages, and the tombstones, from a place or time on, and says when
 // the first of them was stored.
-func (f *fifo) stored(ctx context.Context, w *wire, from readFrom) (n int64, first time.Time, err error) {
+func (f *fifo) stored(ctx context.Context, w *link, from readFrom) (n int64, first time.Time, err error) {
 	recs, more, err := w.readSome(ctx, f.q.record.Load().stream(), f.q.record.Load().fifoMessages(), readFrom{seq: from.seq, time: from.time, n: 1})
 	if err != nil {
 		return 0, time.Time{}, f.q.streamError("queue.Survey", err)
@@ -297,7 +298,7 @@ func (f *fifo) stored(ctx context.Context, w *wire, from readFrom) (n int64, fir
 }
 
 // hidden reads from the leases until when messages are hidden that exist.
-func (f *fifo) hidden(ctx context.Context, w *wire) (all []hiddenMessage, err error) {
+func (f *fifo) hidden(ctx context.Context, w *link) (all []hiddenMessage, err error) {
 	now := time.Now()
 	var reqs []request
 	for seq, read := uint64(1), 0; read < surveyLeases; {
@@ -323,7 +324,7 @@ func (f *fifo) hidden(ctx context.Context, w *wire) (all []hiddenMessage, err er
 		seq = recs[len(recs)-1].seq + 1
 	}
 	here := all[:0:0]
-	for i, a := range w.exchange(ctx, reqs[:min(len(reqs), surveyClaims)], answerTimeout) {
+	for i, a := range w.Exchange(ctx, reqs[:min(len(reqs), surveyClaims)], answerTimeout) {
 		if rec, err := f.q.got("queue.Survey", a); err != nil || rec != nil {
 			here = append(here, all[i])
 		}
@@ -332,7 +333,7 @@ func (f *fifo) hidden(ctx context.Context, w *wire) (all []hiddenMessage, err er
 }
 
 // readSome reads records of some subjects in order, and how many more there are.
-func (w *wire) readSome(ctx context.Context, stream, subjects string, from readFrom) (recs []raw, more int64, err error) {
+func (w *link) readSome(ctx context.Context, stream, subjects string, from readFrom) (recs []raw, more int64, err error) {
 	body, err := json.Marshal(struct {
 		Seq   uint64     `json:"seq,omitempty"`
 		Time  *time.Time `json:"start_time,omitempty"`
@@ -343,7 +344,7 @@ func (w *wire) readSome(ctx context.Context, stream, subjects string, from readF
 	if err != nil {
 		return nil, 0, err
 	}
-	err = w.collect(ctx, request{subject: "$JS.API.DIRECT.GET." + stream, data: body}, func(m *nats.Msg) (bool, error) {
+	err = w.Collect(ctx, request{Subject: "$JS.API.DIRECT.GET." + stream, Data: body}, func(m *nats.Msg) (bool, error) {
 		switch status := m.Header.Get("Status"); status {
 		case "":
 			r, err := directRecord(m)

@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/openmnq/mnq"
+	"github.com/openmnq/mnq/internal/wire"
 )
 
 const (
@@ -47,12 +48,12 @@ func (q *Queue) Tail(ctx context.Context, in Tail) error {
 		return err
 	}
 	sent := make(chan *nats.Msg, tailBuffer)
-	sub, err := w.nc.ChanSubscribe("q."+q.id+".>", sent)
+	sub, err := w.Conn().ChanSubscribe("q."+q.id+".>", sent)
 	if err != nil {
 		return unavailable("queue.Tail", q.name, err)
 	}
 	defer func() { _ = sub.Unsubscribe() }() // fails only when the connection is gone
-	if err := flush(ctx, w.nc); err != nil && ctx.Err() == nil {
+	if err := flush(ctx, w.Conn()); err != nil && ctx.Err() == nil {
 		return unavailable("queue.Tail", q.name, err)
 	}
 	if in.Begun != nil {
@@ -63,13 +64,13 @@ func (q *Queue) Tail(ctx context.Context, in Tail) error {
 		select {
 		case m, ok := <-sent:
 			if !ok {
-				return unavailable("queue.Tail", q.name, errLost)
+				return unavailable("queue.Tail", q.name, wire.ErrLost)
 			}
 			if err := t.take(ctx, m, sent); err != nil && ctx.Err() == nil {
 				return err
 			}
-		case <-w.quit:
-			return unavailable("queue.Tail", q.name, errLost)
+		case <-w.Closed():
+			return unavailable("queue.Tail", q.name, wire.ErrLost)
 		case <-q.svc.run.Done():
 			return unavailable("queue.Tail", q.name, context.Canceled)
 		case <-q.closed:
@@ -83,7 +84,7 @@ func (q *Queue) Tail(ctx context.Context, in Tail) error {
 // tail is one Tail at work.
 type tail struct {
 	q      *Queue
-	w      *wire
+	w      *link
 	in     Tail
 	sub    *nats.Subscription
 	missed int             // messages that Show has been told about
@@ -101,7 +102,7 @@ func (t *tail) take(ctx context.Context, m *nats.Msg, more <-chan *nats.Msg) err
 		select {
 		case m := <-more:
 			if m == nil {
-				return unavailable("queue.Tail", t.q.name, errLost)
+				return unavailable("queue.Tail", t.q.name, wire.ErrLost)
 			}
 			batch = append(batch, m)
 		default:
@@ -139,7 +140,7 @@ func (t *tail) stored(ctx context.Context, batch []*nats.Msg) ([]uint64, error) 
 			return seqs, nil
 		}
 		missing := false
-		for j, a := range t.w.exchange(ctx, reqs, answerTimeout) {
+		for j, a := range t.w.Exchange(ctx, reqs, answerTimeout) {
 			rec, err := t.q.got("queue.Tail", a)
 			switch {
 			case err != nil:

@@ -3,6 +3,7 @@ package topic
 import (
 	"context"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/openmnq/mnq"
@@ -59,12 +60,20 @@ func (s *Service) writeMany(ctx context.Context, w *wire.Wire, reqs []wire.Reque
 			bytes += len(reqs[n].Data)
 			n++
 		}
-		if n >= minTogether && w.Together(ctx, reqs[:n]) == nil {
-			errs = append(errs, make([]error, n)...)
-		} else {
+		if n < minTogether || !stored(w.Together(ctx, reqs[:n])) {
 			errs = append(errs, s.writeAll(ctx, w, reqs[:n])...)
+		} else {
+			errs = append(errs, make([]error, n)...)
 		}
 		reqs = reqs[n:]
 	}
 	return errs
+}
+
+// stored reports whether all messages were stored.
+func stored(answers []wire.Answer) bool {
+	return !slices.ContainsFunc(answers, func(a wire.Answer) bool {
+		_, _, err := a.Stored()
+		return err != nil
+	})
 }

@@ -33,10 +33,12 @@ func (e *apiError) Error() string { return fmt.Sprintf("%s (%d)", e.Message, e.C
 // whether it had been stored before under the same message id. Errors: ErrSequence and
 // a *QuotaError mean that it was not stored; after any other nobody knows.
 func (a Answer) Stored() (seq uint64, duplicate bool, err error) {
-	if a.Err != nil {
+	switch {
+	case a.Err != nil:
 		return 0, false, a.Err
-	}
-	if NoResponders(a.Msg) {
+	case a.Seq > 0:
+		return a.Seq, false, nil
+	case NoResponders(a.Msg):
 		return 0, false, nats.ErrNoResponders
 	}
 	var ack struct {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"maps"
 	"strconv"
 
@@ -12,30 +11,44 @@ import (
 	"github.com/nats-io/nuid"
 )
 
-// Together stores messages of one stream as an atomic batch: all of them or none. Where
-// each write is synced, a batch has the price of about four writes, however long it is.
-// It is refused as a whole for the fault of one message. After an error other than a
-// *QuotaError nobody knows whether it was stored.
-func (w *Wire) Together(ctx context.Context, reqs []Request) error {
+var errBatchAnswer = errors.New("the answer to a batch does not fit it")
+
+// Together stores messages of one stream as an atomic batch and returns the answer to
+// each. Where each write is synced, a batch has the price of about four writes, however
+// long it is. It is refused as a whole, also for the fault of one message; then they go
+// one by one. After an error nobody knows which were stored.
+func (w *Wire) Together(ctx context.Context, reqs []Request) []Answer {
 	id, last := nuid.Next(), len(reqs)-1
 	for i, r := range reqs[:last] {
 		if err := w.nc.PublishMsg(inBatch(r, id, i)); err != nil {
-			return err // without its end nothing of the batch is stored
+			return w.Exchange(ctx, reqs, Timeout) // without its end nothing of the batch is stored
 		}
 	}
 	m := inBatch(reqs[last], id, last)
 	m.Header["Nats-Batch-Commit"] = []string{"1"}
 	a := w.Exchange(ctx, []Request{{Subject: m.Subject, Header: m.Header, Data: m.Data}}, Timeout)[0]
-	if _, _, err := a.Stored(); err != nil {
-		return err
+	answers := make([]Answer, len(reqs))
+	if a.Err == nil && !NoResponders(a.Msg) {
+		var ack struct {
+			Seq   uint64          `json:"seq"`
+			Count uint64          `json:"count"`
+			Error json.RawMessage `json:"error"`
+		}
+		switch err := json.Unmarshal(a.Msg.Data, &ack); {
+		case err == nil && ack.Error != nil:
+			return w.Exchange(ctx, reqs, Timeout)
+		case err == nil && ack.Count == uint64(len(reqs)) && ack.Seq >= ack.Count:
+			for i := range answers {
+				answers[i].Seq = ack.Seq - ack.Count + 1 + uint64(i)
+			}
+			return answers
+		}
+		a.Err = errBatchAnswer
 	}
-	var ack struct {
-		Count int `json:"count"`
+	for i := range answers {
+		answers[i] = a
 	}
-	if err := json.Unmarshal(a.Msg.Data, &ack); err != nil || ack.Count != len(reqs) {
-		return errors.Join(err, fmt.Errorf("a batch of %d messages was answered with %d", len(reqs), ack.Count))
-	}
-	return nil
+	return answers
 }
 
 // inBatch is the i-th message of a batch.

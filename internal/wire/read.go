@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -72,49 +71,21 @@ func (w *Wire) Last(ctx context.Context, stream string, subjects ...string) ([]*
 func (w *Wire) After(ctx context.Context, stream, subject string, from uint64, n int) ([]*Record, error) {
 	body := `{"seq":` + strconv.FormatUint(from, 10) + `,"next_by_subj":` + strconv.Quote(subject) +
 		`,"batch":` + strconv.Itoa(n) + `,"max_bytes":` + strconv.Itoa(maxPullBytes) + `}`
-	var mu sync.Mutex
 	var out []*Record
-	end := make(chan error, 1)
-	over := false
-	each := func(m *nats.Msg, err error) bool {
-		mu.Lock()
-		defer mu.Unlock()
-		switch {
-		case over:
-			return true
-		case err != nil:
-		case m.Header.Get("Status") == "": // a message
-			var r *Record
-			if r, err = directRecord(m); err == nil {
+	err := w.Collect(ctx, Request{Subject: "$JS.API.DIRECT.GET." + stream, Data: []byte(body)}, func(m *nats.Msg) (bool, error) {
+		switch status := m.Header.Get("Status"); status {
+		case "": // a message
+			r, err := directRecord(m)
+			if err == nil {
 				out = append(out, r)
-				return false
 			}
-		case m.Header.Get("Status") == "204", m.Header.Get("Status") == "404": // the end
+			return false, err
+		case "204", "404": // the end
+			return true, nil
 		default:
-			err = errors.New(m.Header.Get("Status") + " " + m.Header.Get("Description"))
+			return true, errors.New(status + " " + m.Header.Get("Description"))
 		}
-		over = true
-		end <- err
-		return true
-	}
-	token, reply := w.expect(each)
-	defer w.forget([]uint64{token})
-	if err := w.nc.PublishRequest("$JS.API.DIRECT.GET."+stream, reply, []byte(body)); err != nil {
-		return nil, err
-	}
-	timer := time.NewTimer(Timeout)
-	defer timer.Stop()
-	var err error
-	select {
-	case err = <-end:
-	case <-timer.C:
-		err = nats.ErrTimeout
-	case <-ctx.Done():
-		err = context.Cause(ctx)
-	}
-	mu.Lock()
-	defer mu.Unlock()
-	over = true
+	})
 	return out, err
 }
 

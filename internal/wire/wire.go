@@ -30,19 +30,22 @@ type Wire struct {
 	quit   chan struct{}
 
 	mu    sync.Mutex
+	cut   chan struct{} // closed when the connection was replaced, then another one
 	next  uint64
-	sinks map[uint64]sinkFunc
+	sinks map[uint64]SinkFunc
 	pulls map[Consumer]*pull
 	left  []*Pulled // see Leave
+	lanes []*lane   // all of them
+	free  []*lane   // those without a request
 }
 
-// sinkFunc takes one answer, or the error that ends the waiting for it (then m is
+// SinkFunc takes one answer, or the error that ends the waiting for it (then m is
 // nil), and reports whether no more are expected. It must not block.
-type sinkFunc func(m *nats.Msg, err error) (over bool)
+type SinkFunc func(m *nats.Msg, err error) (over bool)
 
 // New makes a wire over a connection, which the caller keeps open.
 func New(nc *nats.Conn) (*Wire, error) {
-	w := &Wire{nc: nc, prefix: nc.NewRespInbox() + ".", sinks: map[uint64]sinkFunc{}, pulls: map[Consumer]*pull{}, quit: make(chan struct{})}
+	w := &Wire{nc: nc, prefix: nc.NewRespInbox() + ".", sinks: map[uint64]SinkFunc{}, pulls: map[Consumer]*pull{}, cut: make(chan struct{}), quit: make(chan struct{})}
 	var err error
 	if w.sub, err = nc.Subscribe(w.prefix+"*", w.receive); err != nil {
 		return nil, err
@@ -76,12 +79,10 @@ func (w *Wire) watch(status chan nats.Status) {
 	}
 }
 
-// Close ends everything outstanding. A message that is on its way to a pull comes back
-// when its consumer's AckWait is over. It must be called once.
+// Close ends everything outstanding, and gives back what was left with [Wire.Leave]. A
+// message that is on its way to a pull comes back when its consumer's AckWait is over.
 func (w *Wire) Close(ctx context.Context) {
-	_ = w.sub.Unsubscribe() // fails only when the connection is closed already
-	close(w.quit)
-	w.fail()
+	w.Drop()
 	w.mu.Lock()
 	left := w.left
 	w.left = nil
@@ -97,14 +98,46 @@ func (w *Wire) Close(ctx context.Context) {
 	}
 }
 
+// Drop is Close for a wire with which nothing was left: it waits for nothing. One of the
+// two must be called, once.
+func (w *Wire) Drop() {
+	_ = w.sub.Unsubscribe() // fails only when the connection is closed already
+	close(w.quit)
+	w.fail()
+	w.mu.Lock()
+	lanes := w.lanes
+	w.lanes, w.free = nil, nil
+	w.mu.Unlock()
+	for _, l := range lanes {
+		_ = l.sub.Unsubscribe()
+	}
+}
+
 func (w *Wire) fail() {
 	w.mu.Lock()
 	old := w.sinks
-	w.sinks = map[uint64]sinkFunc{}
+	w.sinks = map[uint64]SinkFunc{}
+	close(w.cut)
+	w.cut = make(chan struct{})
+	lanes := w.lanes
 	w.mu.Unlock()
 	for _, f := range old {
 		f(nil, ErrLost)
 	}
+	for _, l := range lanes {
+		l.end()
+	}
+}
+
+// Closed returns a channel that is closed when the wire is.
+func (w *Wire) Closed() <-chan struct{} { return w.quit }
+
+// Broken returns a channel that is closed when the connection has been replaced or
+// ended: what was on its way over the old one does not come any more.
+func (w *Wire) Broken() <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.cut
 }
 
 func (w *Wire) receive(m *nats.Msg) {
@@ -125,7 +158,7 @@ func (w *Wire) receive(m *nats.Msg) {
 }
 
 // expect registers f and returns its token and reply subject.
-func (w *Wire) expect(f sinkFunc) (uint64, string) {
+func (w *Wire) expect(f SinkFunc) (uint64, string) {
 	w.mu.Lock()
 	w.next++
 	token := w.next
@@ -147,12 +180,16 @@ type Request struct {
 	Subject string
 	Header  nats.Header
 	Data    []byte
+	// Key keeps writes apart whose conditions are on the same wildcard: in one batch the
+	// server looks at the stream only, and takes both.
+	Key string
 }
 
 // Answer is what came back: a message, or an error that leaves the outcome open.
 type Answer struct {
 	Msg *nats.Msg
 	Err error
+	Seq uint64 // of a write that went with others; then there is no Msg
 }
 
 // Exchange sends all requests at once, in order, and waits until each has its answer,
@@ -173,7 +210,7 @@ func (w *Wire) Exchange(ctx context.Context, reqs []Request, timeout time.Durati
 			mu.Lock()
 			defer mu.Unlock()
 			if answers[i].Msg == nil && answers[i].Err == nil {
-				answers[i] = Answer{m, err}
+				answers[i] = Answer{Msg: m, Err: err}
 				if left--; left == 0 {
 					close(all)
 				}
@@ -208,4 +245,47 @@ func (w *Wire) Exchange(ctx context.Context, reqs []Request, timeout time.Durati
 		out[i] = a
 	}
 	return out
+}
+
+// Collect sends a request that has many answers; each takes one at a time until it says
+// that it is done, or fails. It waits for at most [Timeout].
+func (w *Wire) Collect(ctx context.Context, r Request, each func(*nats.Msg) (done bool, err error)) error {
+	over := make(chan error, 1)
+	ended := false
+	var mu sync.Mutex
+	token, reply := w.expect(func(m *nats.Msg, err error) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		if ended {
+			return true
+		}
+		done := err != nil
+		if err == nil {
+			done, err = each(m)
+		}
+		if done || err != nil {
+			ended = true
+			over <- err
+		}
+		return ended
+	})
+	defer w.forget([]uint64{token})
+	if err := w.nc.PublishMsg(&nats.Msg{Subject: r.Subject, Reply: reply, Header: r.Header, Data: r.Data}); err != nil {
+		return err
+	}
+	timer := time.NewTimer(Timeout)
+	defer timer.Stop()
+	var err error
+	select {
+	case err = <-over:
+		return err
+	case <-timer.C:
+		err = nats.ErrTimeout
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	ended = true
+	return err
 }
