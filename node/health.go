@@ -97,13 +97,22 @@ func (n *Node) state(ctx context.Context) *state {
 	}
 	defer n.health.asking.Unlock()
 	if s = n.health.last.Load(); s == nil || time.Since(s.at) >= freshFor {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-		defer cancel()
-		s = &state{err: n.askHealth(ctx, `{"js-server-only":true}`), noRoom: n.room()}
+		s = &state{err: n.alive(ctx), noRoom: n.room()}
 		s.at = time.Now()
 		n.health.last.Store(s)
 	}
 	return s
+}
+
+// alive returns nil when the server is there. The embedded one is as long as it runs: to
+// ask it would only tell how busy it is.
+func (n *Node) alive(ctx context.Context) error {
+	if n.srv != nil {
+		return n.connected()
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	return n.askHealth(ctx, `{"js-server-only":true}`)
 }
 
 // reserve is how much of a disk of that size is kept free: a twentieth, at least

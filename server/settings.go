@@ -47,7 +47,7 @@ type Settings struct {
 
 	MaxConnections           int `default:"0" help:"HTTP connections at a time, on each listener. Default: three quarters of the open files that the process may have."`
 	MaxConnectionsPerAddress int `default:"0" help:"HTTP connections at a time of one client address. Default: no limit."`
-	MaxInFlight              int `default:"4096" help:"Requests worked on at a time; more are told to try again. Long polls that wait do not count. 0: no limit."`
+	MaxInFlight              int `default:"1024" help:"Requests worked on at a time; more are told to try again. Long polls that wait do not count. 0: no limit."`
 	RateLimitCredential      int `default:"0" help:"Requests a second of each access key or API key. Default: no limit."`
 	RateLimitNamespace       int `default:"0" help:"SQS and SNS requests a second of each namespace. Default: no limit."`
 	RateLimitAuthFailures    int `default:"50" help:"Refused keys a second from one address; more are turned away unseen. 0: no limit."`

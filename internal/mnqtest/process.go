@@ -37,6 +37,7 @@ type Process struct {
 	client *http.Client
 	args   []string
 	env    []string
+	binary string
 	within []string // the command that runs it, if any
 	cmd    *exec.Cmd
 	out    *lockedBuffer
@@ -78,6 +79,8 @@ type Options struct {
 	Env  []string       // further variables, NAME=value
 	CA   *x509.CertPool // when the process is given a certificate: who signed it
 
+	Binary string // default: the one of [Binary]
+
 	host   string   // its address; default: free ports of loopback
 	within []string // the command that runs it
 }
@@ -94,7 +97,7 @@ func Start(t testing.TB, o Options) *Process {
 // prepare is Start without starting.
 func prepare(t testing.TB, o Options) *Process {
 	t.Helper()
-	p := &Process{t: t, Dir: cmp.Or(o.Dir, filepath.Join(t.TempDir(), "data")), env: o.Env, within: o.within}
+	p := &Process{t: t, Dir: cmp.Or(o.Dir, filepath.Join(t.TempDir(), "data")), env: o.Env, within: o.within, binary: cmp.Or(o.Binary, Binary(t))}
 	addr := o.host + ":9324"
 	p.NATS = o.host + ":4222"
 	if o.host == "" {
@@ -143,7 +146,7 @@ func (p *Process) Launch() {
 	if p.out == nil {
 		p.out = &lockedBuffer{}
 	}
-	command := append(append(slices.Clone(p.within), Binary(p.t)), p.args...)
+	command := append(append(slices.Clone(p.within), p.binary), p.args...)
 	p.cmd = exec.Command(command[0], command[1:]...)
 	p.cmd.Env = append(append(os.Environ(), "MNQ_CONFIG="), p.env...)
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out

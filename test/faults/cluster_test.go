@@ -92,7 +92,11 @@ func threeNodes(t *testing.T, id int) {
 		l.progress(t, 5)
 	}
 	count := map[string]int{}
-	for _, n := range rand.Perm(15 * len(troubles))[:many(2, 15*len(troubles))] {
+	each := 15 // in each of two clusters
+	if *most > 0 {
+		each = *most
+	}
+	for _, n := range rand.Perm(each * len(troubles))[:many(2, each*len(troubles))] {
 		one := troubles[n%len(troubles)]
 		one.make(t, w, cluster, rand.IntN(3))
 		r.faults++

@@ -16,6 +16,7 @@ import (
 
 var (
 	full   = flag.Bool("full", false, "make as many faults as make faults promises")
+	most   = flag.Int("most", 0, "with -full: faults of each kind on three nodes; 0: as many as promised")
 	strict = flag.Bool("strict", false, "a row that cannot run here is a failure")
 )
 

@@ -257,6 +257,25 @@ func (l *load) progress(t *testing.T, n int64) time.Duration {
 	return time.Since(began)
 }
 
+// refused waits until the load has had that many more calls refused.
+func (l *load) refused(t *testing.T, n int64) {
+	t.Helper()
+	count := func() (sum int64) {
+		l.errs.Range(func(_, v any) bool {
+			sum += v.(*atomic.Int64).Load()
+			return true
+		})
+		return sum
+	}
+	before := count()
+	mnqtest.Within(t, time.Minute, func() error {
+		if got := count() - before; got < n {
+			return fmt.Errorf("%s: %d calls were refused since", l.url, got)
+		}
+		return nil
+	})
+}
+
 // errors lists what calls failed with.
 func (l *load) errors() string {
 	var b strings.Builder

@@ -148,7 +148,7 @@ func sendRequest(t *testing.T, p *mnqtest.Process, url string) []byte {
 func TestOverload(t *testing.T) {
 	t.Parallel()
 	r := begin(t, "overload")
-	p := mnqtest.Start(t, mnqtest.Options{Args: []string{"--dev", "--log-level", "error", "--max-in-flight", strconv.Itoa(many(200, 4096))}})
+	p := mnqtest.Start(t, mnqtest.Options{Args: []string{"--dev", "--log-level", "error", "--max-in-flight", strconv.Itoa(many(200, 1024))}})
 	c := client(http.DefaultTransport, p.URL, devKeys, 1)
 	q, err := c.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: aws.String("q")})
 	if err != nil {
