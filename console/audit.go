@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -22,6 +23,17 @@ type auditRecord struct {
 	Agent     string    `json:"agent"`
 	RequestID string    `json:"request_id"`
 	Via       string    `json:"via"`
+}
+
+// Short is the resource without what all have in common, and long ids cut.
+func (r auditRecord) Short() string {
+	parts := strings.Split(strings.TrimPrefix(r.Resource, "/openmnq/v1"), "/")
+	for i, part := range parts {
+		if len(part) >= 56 && strings.ToUpper(part) == part {
+			parts[i] = part[:6] + "…" + part[len(part)-4:]
+		}
+	}
+	return strings.Join(parts, "/")
 }
 
 // auditPage is what a search of the audit log finds.

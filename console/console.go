@@ -46,6 +46,7 @@ type Console struct {
 	origin *http.CrossOriginProtection
 	tries  *tries
 	busy   chan struct{} // pages being made
+	tails  chan struct{} // queues being followed
 }
 
 // maxBusy is how many pages are made at a time; what is beyond waits.
@@ -68,7 +69,7 @@ func New(cfg Config) (*Console, error) {
 	}
 	c := &Console{
 		cfg: cfg, pages: p, mux: http.NewServeMux(), origin: http.NewCrossOriginProtection(),
-		tries: newTries(), busy: make(chan struct{}, maxBusy),
+		tries: newTries(), busy: make(chan struct{}, maxBusy), tails: make(chan struct{}, maxTails),
 	}
 	c.routes()
 	return c, nil

@@ -173,6 +173,7 @@ func (p *page) createNamespace() error {
 type namespaceView struct {
 	Limits  []limit
 	Project project
+	Charts  *charts // nil for NATS
 }
 
 func (p *page) namespacePage() error {
@@ -186,6 +187,12 @@ func (p *page) namespacePage() error {
 	out := namespaceView{Limits: u.limits(p.ns)}
 	if err := p.get(own("projects", p.ns.ProjectID), nil, &out.Project); err != nil {
 		return err
+	}
+	if !p.ns.NATS() {
+		var err error
+		if out.Charts, err = p.charts(own("namespaces", p.ns.Account, "history"), at(Prefix, "ns", p.ns.Account, "history.json")); err != nil {
+			return err
+		}
 	}
 	return p.show("namespace", p.ns.Title(), out)
 }

@@ -176,12 +176,22 @@ func (p *page) toQueue(parts ...string) error {
 	return p.redirect(append([]string{"ns", p.ns.Account, "queues", p.r.PathValue("queue")}, parts...)...)
 }
 
+// queueOverview is what the first page of a queue has besides it.
+type queueOverview struct {
+	Fields []field
+	Charts *charts
+}
+
 func (p *page) queueOverview() error {
 	q, err := p.inQueue()
 	if err != nil {
 		return err
 	}
-	return p.showQueue(q, "overview", fieldsOf(q.Attributes, q.FIFO), p.cli("queue", "show", q.Name))
+	ch, err := p.charts(p.queuePath("history"), at(Prefix, "ns", p.ns.Account, "queues", q.Name, "history.json"))
+	if err != nil {
+		return err
+	}
+	return p.showQueue(q, "overview", queueOverview{fieldsOf(q.Attributes, q.FIFO), ch}, p.cli("queue", "show", q.Name))
 }
 
 func (p *page) danger() error {

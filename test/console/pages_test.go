@@ -35,6 +35,7 @@ func (s *site) pages(t *testing.T) []struct{ name, path string } {
 		{"queue", s.queue("orders")},
 		{"messages", s.queue("emails", "messages")},
 		{"message", s.queue("emails", "messages", "1")},
+		{"tail", s.queue("emails", "tail")},
 		{"send", s.queue("emails", "send")},
 		{"dead-letters", s.queue("orders-dead", "dead-letters")},
 		{"settings", s.queue("orders", "settings")},
@@ -65,6 +66,7 @@ func TestConsole(t *testing.T) {
 	t.Run("Pages", s.testPages)
 	t.Run("Queue", s.testQueue)
 	t.Run("Refresh", s.testRefresh)
+	t.Run("Tail", s.testTail)
 	t.Run("DeadLetters", s.testDeadLetters)
 	t.Run("Hostile", s.testHostile)
 	t.Run("Roles", s.testRoles)

@@ -182,9 +182,28 @@ func (s *site) testKeys(t *testing.T) {
 	b.says("Part of the name")
 	b.do("/", chromedp.KeyEvent("/"))
 	b.until("the search", `document.activeElement.name === "q"`)
-	b.do("search", chromedp.SetValue(chromedp.CSS(`[name="q"]`), "pay"), chromedp.KeyEvent("\r"))
+	b.fill("q", "pay")
+	b.press("Filter")
 	b.says("payments.fifo")
 	b.until("a short list", `document.querySelectorAll("tbody tr").length === 1`)
 	b.click(".theme button")
 	b.until("dark", `document.documentElement.dataset.theme === "dark"`)
+}
+
+// testTail follows a queue while something hostile is sent to it, and looks for the
+// charts.
+func (s *site) testTail(t *testing.T) {
+	b := s.signedIn(t)
+	path := "/openmnq/v1/namespaces/" + s.ns + "/queues"
+	s.Must("POST", path, map[string]any{"name": "followed"})
+	b.visit(s.queue("followed", "tail"))
+	b.says("Following, 0 so far.")
+	s.Must("POST", path+"/followed/messages", map[string]any{"messages": []any{map[string]any{"body": hostile}}})
+	b.says("Following, 1 so far.")
+	b.says(`<script>alert("xss")</script>`)
+	if n := run(b, "elements", chromedp.Evaluate[int](`document.querySelectorAll("main script, main img").length`)); n != 0 {
+		t.Errorf("%d elements were smuggled in", n)
+	}
+	b.visit(s.queue("followed") + "?range=24h")
+	b.until("charts", `document.querySelectorAll(".plot canvas").length === 4`)
 }
