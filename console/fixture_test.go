@@ -61,6 +61,7 @@ func runTests(m *testing.M) int {
 	nats := func() string { return "nats://mnq.test:4222" }
 	api, err := rest.New(rest.Config{
 		Directory: shared, Queues: queueService, Topics: topicService, Region: "fr-par", NATSEndpoint: nats, PublicURL: here, Status: n.Status,
+		Support: func(context.Context) []rest.SupportFile { return nil },
 	})
 	check(err)
 	handler, err = New(Config{Directory: shared, API: api.As, Region: "fr-par", PublicURL: here, NATSEndpoint: nats})

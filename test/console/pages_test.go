@@ -60,7 +60,7 @@ func (s *site) pages(t *testing.T) []struct{ name, path string } {
 }
 
 // TestConsole has one server and one browser for all of it.
-func TestConsole(t *testing.T) {
+func TestConsole(t *testing.T) { //nolint:tparallel // one after the other: they share what is in the server
 	t.Parallel()
 	s := start(t)
 	t.Run("Pages", s.testPages)
