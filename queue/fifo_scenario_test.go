@@ -128,3 +128,21 @@ func countArg(t *testing.T, d *datadriven.TestData, name string, def int) int {
 	}
 	return def
 }
+
+// taken is what a receive takes that ends before anybody gets it.
+func taken(t *testing.T, q *Queue, in Receive) []handed {
+	t.Helper()
+	w, err := q.svc.connection(t.Context(), q.space)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fw, err := q.fifo.index(t.Context(), w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := q.fifo.takeNow(t.Context(), fw, in)
+	if err != nil || len(got) == 0 {
+		t.Fatal(got, err)
+	}
+	return got
+}

@@ -791,35 +791,3 @@ func FuzzFIFOHandle(f *testing.F) {
 		}
 	})
 }
-
-func FuzzLease(f *testing.F) {
-	f.Add(lease{claims: []claim{{seq: 1, count: 2, until: time.Unix(3, 4)}, {seq: 5}}}.encode())
-	f.Add("")
-	f.Fuzz(func(t *testing.T, s string) {
-		l, err := decodeLease(1, s)
-		if err != nil {
-			return
-		}
-		if again, err := decodeLease(1, l.encode()); err != nil || fmt.Sprint(again) != fmt.Sprint(l) {
-			t.Fatalf("%v: %+v became %+v", err, l, again)
-		}
-	})
-}
-
-// taken is what a receive takes that ends before anybody gets it.
-func taken(t *testing.T, q *Queue, in Receive) []handed {
-	t.Helper()
-	w, err := q.svc.connection(t.Context(), q.space)
-	if err != nil {
-		t.Fatal(err)
-	}
-	fw, err := q.fifo.index(t.Context(), w)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := q.fifo.takeNow(t.Context(), fw, in)
-	if err != nil || len(got) == 0 {
-		t.Fatal(got, err)
-	}
-	return got
-}
