@@ -35,24 +35,37 @@ const contactSubject = "mnq.contact"
 
 // contact is the proof that this member is in touch with the others.
 type contact struct {
-	self  string
-	need  int // others that have to answer
-	began time.Time
-	until atomic.Int64 // since began; proven up to here
+	self     string
+	replicas int // that streams have
+	began    time.Time
+	until    atomic.Int64 // since began; proven up to here
 
 	mu    sync.Mutex
+	need  int                      // others that have to answer
 	sent  map[uint64]time.Duration // questions by number
 	heard map[string]time.Duration // by node: when the newest question was sent that it has answered
 	next  uint64
 }
 
-func newContact(self string, size int) *contact {
+func newContact(self string, size, replicas int) *contact {
 	c := &contact{
-		self: self, need: size / 2, began: time.Now(),
+		self: self, replicas: replicas, need: enough(size, replicas), began: time.Now(),
 		sent: map[uint64]time.Duration{}, heard: map[string]time.Duration{},
 	}
 	c.until.Store(int64(contactFirst))
 	return c
+}
+
+// enough is how many others have to answer: so many that those left over are no majority
+// of the servers, nor of those that have a stream which this one has. The streams of
+// tenants may have three replicas where the installation's have one.
+func enough(size, replicas int) int { return max(size/2, size-1-max(replicas, 3)/2) }
+
+// resize takes note of how many servers the cluster has by now.
+func (c *contact) resize(size int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.need = enough(size, c.replicas)
 }
 
 // ask returns the number of the next question, sent at now.
@@ -82,7 +95,7 @@ func (c *contact) answered(node string, number uint64) {
 	for _, t := range c.heard {
 		times = append(times, t)
 	}
-	if len(times) < c.need {
+	if len(times) < c.need || c.need == 0 {
 		return
 	}
 	slices.Sort(times)
@@ -110,7 +123,7 @@ func (n *Node) keepContact(ctx context.Context) error {
 	if err != nil || info.Meta == nil {
 		return fmt.Errorf("ask for the size of the cluster: %w", err)
 	}
-	c := newContact(n.cfg.Cluster.Node, info.Meta.Size)
+	c := newContact(n.cfg.Cluster.Node, info.Meta.Size, n.cfg.Replicas)
 	_, err = n.sys.Subscribe(contactSubject, func(m *nats.Msg) { _ = m.Respond([]byte(c.self)) }) // who asks asks again
 	if err != nil {
 		return err
@@ -131,12 +144,25 @@ func (n *Node) keepContact(ctx context.Context) error {
 	return nil
 }
 
+// clusterSize is how many servers this one counts; 0: not known.
+func (n *Node) clusterSize() int {
+	for _, groups := range *n.srv.Raftz(&server.RaftzOptions{GroupFilter: metaGroup}) {
+		return groups[metaGroup].Size
+	}
+	return 0
+}
+
+const metaGroup = "_meta_" // of the servers themselves
+
 // watchContact asks the others until ctx ends, or contact is lost.
 func (n *Node) watchContact(ctx context.Context, c *contact, inbox string) {
 	tick := time.NewTicker(contactEvery)
 	defer tick.Stop()
 	for {
 		number := c.ask(time.Since(c.began))
+		if size := n.clusterSize(); size > 1 {
+			c.resize(size)
+		}
 		_ = n.sys.PublishRequest(contactSubject, inbox+strconv.FormatUint(number, 36), nil) // a failure shows as lost contact
 		select {
 		case <-tick.C:

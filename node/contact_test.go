@@ -12,7 +12,7 @@ func TestContact(t *testing.T) {
 	run := func(name string, size int, f func(t *testing.T, c *contact, ask func() uint64)) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				c := newContact("a", size)
+				c := newContact("a", size, size)
 				f(t, c, func() uint64 { return c.ask(time.Since(c.began)) })
 			})
 		})
@@ -63,6 +63,27 @@ func TestContact(t *testing.T) {
 		time.Sleep(500 * ms)
 		c.answered("c", ask())
 		want(t, c, contactLasts-500*ms) // the older of the two
+	})
+	run("ACutThatSplitsAStreamIsNoticed", 5, func(t *testing.T, c *contact, ask func() uint64) {
+		// Two others may have the two other copies of a stream.
+		c.replicas = 3
+		c.resize(5)
+		time.Sleep(contactFirst)
+		n := ask()
+		c.answered("b", n)
+		c.answered("c", n)
+		want(t, c, 0)
+		c.answered("d", n)
+		want(t, c, contactLasts)
+	})
+	run("AClusterThatGrowsNeedsMore", 3, func(t *testing.T, c *contact, ask func() uint64) {
+		time.Sleep(contactFirst)
+		c.resize(4)
+		n := ask()
+		c.answered("b", n)
+		want(t, c, 0)
+		c.answered("c", n)
+		want(t, c, contactLasts)
 	})
 	run("AnswersOutOfOrderTakeNothingBack", 3, func(t *testing.T, c *contact, ask func() uint64) {
 		time.Sleep(contactFirst)

@@ -112,7 +112,8 @@ func (j *judgement) peers() {
 			role = "server"
 		}
 		n := NodeStatus{Name: p.Name, Role: role, State: "silent"}
-		if p.Offline {
+		// A new leader does not know since when it has not heard of one that it never heard of.
+		if p.Offline || !p.Current {
 			n.State, n.Silent = "away", p.Silent
 			since := ""
 			if p.Silent > 0 {

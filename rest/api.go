@@ -64,6 +64,9 @@ type Config struct {
 	// nothing.
 	Bounds *service.Bounds
 
+	// RemoveNode takes a node out of the cluster. nil: there is no cluster.
+	RemoveNode func(ctx context.Context, name string) error
+
 	// Backup writes a backup of the installation. nil: there is none to be had.
 	Backup func(context.Context, io.Writer) error
 
@@ -83,6 +86,7 @@ type API struct {
 	natsURL func() string
 	httpURL func() string
 	status  func(context.Context) node.Status
+	remove  func(ctx context.Context, node string) error
 	backup  func(context.Context, io.Writer) error
 	saving  sync.Mutex // while a backup is made
 	support func(context.Context) []SupportFile
@@ -137,7 +141,7 @@ func New(cfg Config) (*API, error) {
 func build(cfg Config) *API {
 	a := &API{
 		dir: cfg.Directory, queues: cfg.Queues, topics: cfg.Topics, region: cfg.Region, natsURL: cfg.NATSEndpoint, httpURL: cfg.PublicURL,
-		status: cfg.Status, backup: cfg.Backup, support: cfg.Support, log: cfg.Log, bounds: cfg.Bounds, mux: http.NewServeMux(),
+		status: cfg.Status, remove: cfg.RemoveNode, backup: cfg.Backup, support: cfg.Support, log: cfg.Log, bounds: cfg.Bounds, mux: http.NewServeMux(),
 	}
 	if a.log == nil {
 		a.log = slog.Default()

@@ -136,7 +136,7 @@ func TestReadOnlyKeysChangeNothing(t *testing.T) {
 		path := strings.NewReplacer("{region}", "fr-par", "{namespace_id}", unknownID, "{nats_account_id}", unknownID,
 			"{credential_id}", unknownUUID, "{nats_credentials_id}", unknownUUID, "{credentials_id}", unknownUUID,
 			"{project_id}", unknownUUID, "{user_name}", "u", "{access_key}", "SCWXXXXXXXXXXXXXXXXX",
-			"{queue_name}", "q", "{topic_name}", "t", "{task_id}", unknownUUID, "{subscription_id}", unknownUUID, "{bridge_id}", unknownUUID).Replace(op.Path)
+			"{queue_name}", "q", "{topic_name}", "t", "{task_id}", unknownUUID, "{subscription_id}", unknownUUID, "{bridge_id}", unknownUUID, "{node_name}", "n").Replace(op.Path)
 		body := bodies[path[strings.LastIndex(path, "/"):]]
 		if op.ID == "openmnq.UpdateSubscription" {
 			body = `{"attributes":{}}`
@@ -154,7 +154,7 @@ func TestReadOnlyKeysChangeNothing(t *testing.T) {
 			}
 		}
 	}
-	if tried != 6+6+2*5+5+9+5+2+3+3+1 { // 1: the backup, which is kept from read-only keys too
+	if tried != 6+6+2*5+5+9+5+2+3+3+2 { // 2: nodes, and the backup, which is kept from read-only keys too
 		t.Errorf("%d operations write", tried)
 	}
 	b.wantProblem(b.send(b.reader, "POST", alpha+"/namespaces", bodies["/namespaces"]), 403, refused("create", "namespace"))

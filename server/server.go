@@ -258,7 +258,7 @@ func (s *Server) openFrontDoors(ctx context.Context) error {
 	s.planes = planes
 	control, err := rest.New(rest.Config{
 		Directory: s.directory, Queues: s.queues, Topics: s.topics, Region: s.cfg.Region, NATSEndpoint: s.publicNATS, PublicURL: s.publicHTTP,
-		Status: s.status, Backup: s.backup, Support: s.support, Log: s.log, Version: service.ReadBuild().Version, Bounds: s.bounds,
+		Status: s.status, RemoveNode: s.node.RemoveNode, Backup: s.backup, Support: s.support, Log: s.log, Version: service.ReadBuild().Version, Bounds: s.bounds,
 	})
 	if err != nil {
 		return err

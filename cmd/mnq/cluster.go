@@ -8,18 +8,23 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/openmnq/mnq/internal/atomicfile"
 	"github.com/openmnq/mnq/node"
+	"github.com/openmnq/mnq/rest"
 	"github.com/openmnq/mnq/tenant"
 )
 
 type clusterCmd struct {
-	Init clusterInitCmd `cmd:"" help:"Make the keys of a cluster in the first node's data directory, and a token for the others."`
-	Join clusterJoinCmd `cmd:"" help:"Put the keys of a token into another node's data directory."`
+	Init   clusterInitCmd   `cmd:"" help:"Make the keys of a cluster in the first node's data directory, and a token for the others."`
+	Join   clusterJoinCmd   `cmd:"" help:"Put the keys of a token into another node's data directory."`
+	Remove clusterRemoveCmd `cmd:"" help:"Take a node that is gone for good out of a running cluster."`
 }
 
 // dataDir is a data directory that is prepared before mnq serve is started on it.
@@ -143,4 +148,43 @@ func readToken(path string) ([]byte, error) {
 		return nil, fmt.Errorf("%s is too large for a token", path)
 	}
 	return atomicfile.ReadSecret(path)
+}
+
+type clusterRemoveCmd struct {
+	connection
+
+	Node  string        `arg:"" help:"Its name, as mnq status shows it."`
+	Await time.Duration `default:"10m" help:"How long to wait for others to have the copies that it had; 0: do not wait."`
+}
+
+// Run removes the node and waits until every stream has all its copies again.
+func (c *clusterRemoveCmd) Run(a *app) error {
+	cl, err := c.client(a)
+	if err != nil {
+		return err
+	}
+	if err := cl.call(a.ctx, http.MethodDelete, own("nodes", c.Node), nil, nil); err != nil {
+		return err
+	}
+	p := &progress{w: a.stderr, terminal: terminal(a.stderr)}
+	defer p.end()
+	short := -1
+	for until := time.Now().Add(c.Await); time.Now().Before(until); {
+		var s node.Status
+		err := cl.call(a.ctx, http.MethodGet, rest.StatusPath, nil, &s)
+		known := slices.ContainsFunc(s.Nodes, func(n node.NodeStatus) bool { return n.Name == c.Node })
+		if short = s.Streams.Short + s.Streams.Leaderless; err == nil && !known && short == 0 {
+			return printf(a.stdout, "%s is removed, and every stream has all its copies\n", c.Node)
+		}
+		p.say("%d streams lack a copy", short)
+		select {
+		case <-time.After(time.Second):
+		case <-a.ctx.Done():
+			return a.ctx.Err()
+		}
+	}
+	if err := printf(a.stdout, "%s is removed; see mnq status for the copies that are still made\n", c.Node); err != nil || short <= 0 {
+		return err
+	}
+	return statusError(exitPartial)
 }

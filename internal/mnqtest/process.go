@@ -234,6 +234,9 @@ func (p *Process) signal(s os.Signal) {
 	}
 }
 
+// Args are the flags of mnq serve that it is started with.
+func (p *Process) Args() []string { return p.args[1:] }
+
 // Pid is the process id.
 func (p *Process) Pid() int { return p.cmd.Process.Pid }
 

@@ -9,6 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+
 	"github.com/openmnq/mnq/internal/mnqtest"
 	"github.com/openmnq/mnq/node"
 )
@@ -61,9 +64,13 @@ func TestCluster(t *testing.T) { //nolint:tparallel // the steps build on each o
 	t.Run("StatusNamesWhoIsAway", func(t *testing.T) {
 		d.Kill()
 		s := status(t, a, 6, "degraded: cluster test", "! n2 is away", "mnq cluster remove n2", "streams have a copy that is missing or behind: ")
-		if s.Streams.Short != s.Streams.Total || s.Streams.Leaderless != 0 {
-			t.Errorf("%+v", s.Streams)
-		}
+		mnqtest.Within(t, time.Minute, func() error { // those that it led have new leaders
+			if s.Streams.Short != s.Streams.Total || s.Streams.Leaderless != 0 {
+				s = status(t, a, 6)
+				return fmt.Errorf("%+v", s.Streams)
+			}
+			return nil
+		})
 	})
 
 	t.Run("StatusWithoutAQuorumTellsWhatIsKnown", func(t *testing.T) {
@@ -80,5 +87,39 @@ func TestCluster(t *testing.T) { //nolint:tparallel // the steps build on each o
 		b.WaitReady()
 		d.WaitReady()
 		status(t, a, 0)
+	})
+
+	t.Run("ANodeIsReplacedByOneOfAnotherName", func(t *testing.T) {
+		remove := func(code int, want, name string) {
+			t.Helper()
+			if r := mnqtest.Run(t, a.AdminEnv(), "cluster", "remove", name); r.Code != code || !strings.Contains(r.Out+r.Err, want) {
+				t.Errorf("mnq cluster remove %s: %+v\nwant %d %q", name, r, code, want)
+			}
+		}
+		ns := a.Namespace("q", "sqs_sns")
+		queues := mnqtest.SQS(a.URL, a.Keys(ns, "prm"))
+		if _, err := queues.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: aws.String("q")}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := queues.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: aws.String("q"), MessageBody: aws.String("kept")}); err != nil {
+			t.Fatal(err)
+		}
+		remove(3, "node n9", "n9")
+		remove(1, "n2 runs: stop it first", "n2")
+		d.Kill()
+		status(t, a, 6, "! n2 is away")
+		remove(1, "2 nodes would remain, and streams have 3 copies: start another node first", "n2")
+		e := c.Add()
+		e.Restart()
+		remove(0, "n2 is removed, and every stream has all its copies", "n2")
+		s := status(t, e, 0, "3 servers")
+		for _, n := range s.Nodes {
+			if n.Name == "n2" || n.Streams != s.Streams.Total {
+				t.Errorf("%+v of %d streams", n, s.Streams.Total)
+			}
+		}
+		// The new one counts: with it, another may go.
+		b.Kill()
+		mnqtest.Within(t, time.Minute, func() error { return wantBody(t.Context(), queues, "q", "kept") })
 	})
 }
