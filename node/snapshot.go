@@ -175,11 +175,22 @@ func RestoreStream(ctx context.Context, nc *nats.Conn, s StreamSnapshot, replica
 	}
 }
 
-// requestOnce waits as long as a server may need to make a large stream its own.
+// requestOnce waits as long as a server may need to make a large stream its own. What
+// nobody has received is sent again: that a server listens may not have come around yet.
 func requestOnce(ctx context.Context, nc *nats.Conn, subject string, body []byte) (*nats.Msg, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*snapshotWait)
 	defer cancel()
-	return nc.RequestWithContext(ctx, subject, body)
+	for until := time.Now().Add(snapshotWait); ; {
+		m, err := nc.RequestWithContext(ctx, subject, body)
+		if !errors.Is(err, nats.ErrNoResponders) || time.Now().After(until) {
+			return m, err
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 }
 
 func (s StreamSnapshot) restoreRequest(replicas int) (name string, request []byte, err error) {

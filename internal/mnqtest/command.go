@@ -2,6 +2,7 @@ package mnqtest
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os/exec"
 	"testing"
@@ -17,13 +18,20 @@ type Ran struct {
 // environment that says nothing about servers.
 func Run(t testing.TB, env []string, args ...string) Ran {
 	t.Helper()
-	cmd := exec.Command(Binary(t), args...)
+	return RunUntil(context.Background(), t, env, args...)
+}
+
+// RunUntil is Run, and ends the command when ctx ends.
+func RunUntil(ctx context.Context, t testing.TB, env []string, args ...string) Ran {
+	t.Helper()
+	cmd := exec.CommandContext(ctx, Binary(t), args...)
 	cmd.Env = Environment(t.TempDir(), env...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err := cmd.Run()
 	if _, ok := errors.AsType[*exec.ExitError](err); err != nil && !ok {
-		t.Fatal(err)
+		t.Error(err)
+		return Ran{Err: err.Error(), Code: -1}
 	}
 	return Ran{out.String(), errs.String(), cmd.ProcessState.ExitCode()}
 }

@@ -26,6 +26,7 @@ type contents struct {
 	keys, revoked mnqtest.Keys
 	creds, cut    string // files: a credential, and one that was revoked
 	natsNS        string
+	namespace     string          // of queues and topics
 	kept          map[string]bool // bodies in the standard queue
 	deleted       map[string]bool
 	fifoID        string // of the message with deduplication id d, which was received and deleted
@@ -100,6 +101,7 @@ func fill(t *testing.T, p *mnqtest.Process) *contents {
 	}
 	c := &contents{natsNS: p.Namespace("n", "nats"), kept: map[string]bool{}, deleted: map[string]bool{}}
 	ns := p.Namespace("q", "sqs_sns")
+	c.namespace = ns
 	c.keys, c.revoked = p.Keys(ns, "prm"), p.Keys(ns, "prm")
 	p.Must("DELETE", mnqtest.Credentials+"/"+c.revoked.ID, nil)
 	_, c.creds = p.Creds(c.natsNS)
