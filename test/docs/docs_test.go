@@ -13,7 +13,7 @@ var (
 	link    = regexp.MustCompile(`\[[^\]]*\]\(([^)\s]+)\)`)
 	heading = regexp.MustCompile("(?m)^#{1,6} +(.+)$")
 	code    = regexp.MustCompile("(?s)```.*?```|`[^`\n]*`")
-	dropped = regexp.MustCompile("[^\\p{L}\\p{N} _-]")
+	dropped = regexp.MustCompile(`[^\p{L}\p{N} _-]`)
 )
 
 // anchors are the names of a page's headings, as forges make them.
