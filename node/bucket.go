@@ -60,7 +60,13 @@ func OpenBucket(ctx context.Context, js jetstream.JetStream, cfg BucketConfig) (
 		return js.CreateOrUpdateStream(ctx, config)
 	})
 	if err == nil {
-		b.kv, err = Retry(ctx, b.patience, func(ctx context.Context) (jetstream.KeyValue, error) { return js.KeyValue(ctx, cfg.Name) })
+		b.kv, err = Retry(ctx, b.patience, func(ctx context.Context) (jetstream.KeyValue, error) {
+			kv, err := js.KeyValue(ctx, cfg.Name)
+			if errors.Is(err, jetstream.ErrBucketNotFound) { // made just now, and a server of the cluster has not heard of it
+				err = fmt.Errorf("%w: %w", errIncomplete, err)
+			}
+			return kv, err
+		})
 	}
 	if err != nil {
 		return nil, &mnq.Error{Kind: mnq.Unavailable, Op: "node.OpenBucket", Resource: cfg.Name, Err: err}
