@@ -29,7 +29,7 @@ const (
 func main() {
 	bin := flag.String("bin", "bin/mnq", "binary to measure")
 	starts := flag.Int("starts", 9, "number of cold starts; 0 for none")
-	only := flag.String("scale", "backlog,polls,queues,groups,fanout,topics,look", "what else to measure: of a deep queue, looking into it and listing many, many long polls, many queues, many FIFO groups, one topic with many queues, many topics")
+	only := flag.String("scale", "backlog,polls,queues,groups,fanout,topics,look,namespaces,nats,wake", "what else to measure: of a deep queue, looking into it and listing many, many long polls, many queues, many FIFO groups, a topic with 1, 10 and 100 queues, many topics, many namespaces, NATS beside a stock server, the wake-up of a long poll")
 	addr := flag.String("http", "127.0.0.1:19324", "where the measured server listens")
 	flag.Parse()
 	var err error

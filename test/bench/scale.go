@@ -79,7 +79,10 @@ func (s *server) megabytes() (float64, error) {
 // scale measures what a queue, a namespace and a server bear, each with a server of
 // its own.
 func scale(bin, addr string, names []string) error {
-	runs := map[string]func(*server) error{"backlog": deep, "polls": waiting, "queues": many, "groups": fifo, "fanout": fanOut, "topics": idleTopicsCost, "look": look}
+	runs := map[string]func(*server) error{
+		"backlog": deep, "polls": waiting, "queues": many, "groups": fifo, "fanout": fanOut, "topics": idleTopicsCost, "look": look,
+		"namespaces": manyTenants, "nats": beside, "wake": wake,
+	}
 	for _, name := range names {
 		run := runs[name]
 		if run == nil {

@@ -53,16 +53,20 @@ func (p pair) make(ctx context.Context, topics *sns.Client, queues *sqs.Client) 
 	return *t.TopicArn, *q.QueueUrl, err
 }
 
-// fanOut publishes to one topic with many queues, and measures until every queue has
+// fanOut publishes to a topic with one queue and with more, and measures until every queue has
 // every message: raw, and in envelopes.
 func fanOut(s *server) error {
-	for _, raw := range []string{"true", "false"} {
+	for _, f := range []struct {
+		queues int
+		raw    string
+	}{{1, "true"}, {10, "true"}, {fanQueues, "true"}, {fanQueues, "false"}} {
+		raw := f.raw
 		topics, queues := topicClients(s.addr)
 		var arn string
-		urls := make([]string, fanQueues)
+		urls := make([]string, f.queues)
 		for i := range urls {
 			var err error
-			if arn, urls[i], err = (pair{"raw-" + raw, fmt.Sprintf("raw-%s-%d", raw, i), raw}).make(s.ctx, topics, queues); err != nil {
+			if arn, urls[i], err = (pair{fmt.Sprintf("raw-%s-%d", raw, f.queues), fmt.Sprintf("raw-%s-%d-%d", raw, f.queues, i), raw}).make(s.ctx, topics, queues); err != nil {
 				return err
 			}
 		}
@@ -82,7 +86,7 @@ func fanOut(s *server) error {
 			return err
 		}
 		if _, err := fmt.Printf("fan-out               %d messages of 1 KiB to %d queues, raw %s: published in %.1f s, delivered in %.1f s, %.0f deliveries/s; resident memory %.0f MB\n",
-			fanMessages, fanQueues, raw, published.Seconds(), took.Seconds(), fanMessages*fanQueues/took.Seconds(), memory); err != nil {
+			fanMessages, f.queues, raw, published.Seconds(), took.Seconds(), float64(fanMessages*f.queues)/took.Seconds(), memory); err != nil {
 			return err
 		}
 	}

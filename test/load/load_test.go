@@ -193,3 +193,16 @@ func TestReferencesAnswer(t *testing.T) {
 		t.Error("a false signature was taken")
 	}
 }
+
+// TestPaceIsKept: a paced connection never does more than it should, however fast the
+// server is.
+func TestPaceIsKept(t *testing.T) {
+	t.Parallel()
+	srv := httptest.NewServer(&sqs{t: t})
+	defer srv.Close()
+	const d, pace = 200 * time.Millisecond, 20 * time.Millisecond
+	r, err := measure(context.Background(), at(srv), plan{work: works[0], clients: 2, size: 200, d: d, pace: pace})
+	if most := 2 * (d/pace + 1); err != nil || r.Rate*d.Seconds() > float64(most) {
+		t.Errorf("%.0f/s, %v; at most %d in %s are due", r.Rate, err, most, d)
+	}
+}

@@ -44,7 +44,7 @@ func main() {
 	flag.StringVar(&o.secret, "secret", secret, "secret for that server")
 	flag.StringVar(&o.region, "region", region, "region for that server")
 	flag.StringVar(&o.targets, "targets", "echo,signed,wal,mnq-always,mnq-interval,fauxqs,fauxqs-sqlite", "servers, in turn")
-	flag.StringVar(&o.works, "work", "send,send10,cycle,cycle10,fifo", "work, in turn; also cycle-100k, cycle-1m")
+	flag.StringVar(&o.works, "work", "send,send-half,send10,cycle,cycle10,fifo", "work, in turn; also cycle-100k, cycle-1m")
 	flag.StringVar(&o.clients, "c", "16,64", "numbers of connections")
 	flag.IntVar(&o.size, "size", 1024, "bytes of a body")
 	flag.IntVar(&o.runs, "runs", 3, "measurements of each; the median counts")
@@ -164,6 +164,13 @@ func (o options) measureAll(ctx context.Context, targets []*target, todo []job) 
 				p := plan{work: j.work, clients: j.clients, size: o.size, warm: o.warm, d: o.d, balanced: !t.reference}
 				if t.cmd != nil {
 					p.reads = t.cpu
+				}
+				if j.work.paced {
+					full := rep.find(t.name, "send", j.clients)
+					if !strings.HasPrefix(t.name, "mnq") || full == nil || full.rate() == 0 {
+						continue
+					}
+					p.pace = time.Duration(float64(2*j.clients) / full.rate() * float64(time.Second))
 				}
 				r, err := measure(ctx, t.endpoint, p)
 				if err != nil {

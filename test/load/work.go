@@ -25,11 +25,13 @@ type work struct {
 	fifo    bool
 	sends   bool // only sends: the references take it too
 	waiting int  // messages that are there before it begins
+	paced   bool // at half the rate of send, which has to come before it
 }
 
 // works by name.
 var works = []work{
 	{name: "send", step: (*worker).send, sends: true},
+	{name: "send-half", step: (*worker).send, paced: true},
 	{name: "send10", step: (*worker).sendTen, sends: true},
 	{name: "cycle", step: (*worker).cycle},
 	{name: "cycle10", step: (*worker).cycleTen},
@@ -213,6 +215,7 @@ type plan struct {
 	clients  int
 	size     int
 	warm, d  time.Duration
+	pace     time.Duration                         // between the beginnings of two steps of a connection; 0: as fast as it can
 	reads    func() (cpu time.Duration, err error) // of the server; nil: not known
 	balanced bool                                  // the ledger is drawn up at the end
 }
@@ -320,8 +323,13 @@ func drive(workers []*worker, p plan) (r result, err error) {
 	var all sync.WaitGroup
 	for i, w := range workers {
 		all.Go(func() {
+			due := time.Now().Add(p.pace * time.Duration(i) / time.Duration(len(workers)))
 			for {
 				t := time.Now()
+				if p.pace > 0 { // who is late is measured from when it was due
+					time.Sleep(due.Sub(t))
+					t, due = due, due.Add(p.pace)
+				}
 				if t.After(end) {
 					return
 				}
