@@ -118,27 +118,49 @@ func (q *Queue) remove(ctx context.Context, w *link, receipts []receipt, index [
 // removed reads the answer to a delete from the stream. A message that is not
 // there is as good as deleted.
 func (q *Queue) removed(data []byte) error {
-	const noMessage, notFound = 10037, 10059
-	var r struct {
-		Success bool `json:"success"`
-		Error   *struct {
-			Code    int    `json:"err_code"`
-			Message string `json:"description"`
-		} `json:"error"`
-	}
-	if err := json.Unmarshal(data, &r); err != nil {
-		return unavailable("queue.Delete", q.name, err)
-	}
+	var r removal
+	err := json.Unmarshal(data, &r)
 	switch {
-	case r.Success, r.Error != nil && (r.Error.Code == noMessage || r.Error.Code == 10057): // 10057: sequence not found
+	case err != nil:
+		return unavailable("queue.Delete", q.name, err)
+	case r.done():
 		return nil
-	case r.Error != nil && r.Error.Code == notFound:
+	case r.noStream():
 		return q.streamError("queue.Delete", errors.New("stream not found"))
-	case r.Error != nil:
-		return unavailable("queue.Delete", q.name, fmt.Errorf("%s (%d)", r.Error.Message, r.Error.Code))
 	default:
-		return unavailable("queue.Delete", q.name, fmt.Errorf("answer without success: %.100s", data))
+		return unavailable("queue.Delete", q.name, r.err(data))
 	}
+}
+
+// removal is the server's answer to the request that removes a message from its stream.
+type removal struct {
+	Success bool `json:"success"`
+	Error   *struct {
+		Code    int    `json:"err_code"`
+		Message string `json:"description"`
+	} `json:"error"`
+}
+
+// done reports whether the message is not there any more. When the store says no to a
+// removal (10057) that is so only for one reason; a disk that failed is another.
+func (r removal) done() bool {
+	switch {
+	case r.Error == nil:
+		return r.Success
+	case r.Error.Code == 10037, r.Error.Code == 10043: // no message found; sequence not found
+		return true
+	default:
+		return r.Error.Code == 10057 && (r.Error.Message == "no message found" || r.Error.Message == "stream store EOF")
+	}
+}
+
+func (r removal) noStream() bool { return r.Error != nil && r.Error.Code == 10059 }
+
+func (r removal) err(data []byte) error {
+	if r.Error == nil {
+		return fmt.Errorf("answer without success: %.100s", data)
+	}
+	return fmt.Errorf("%s (%d)", r.Error.Message, r.Error.Code)
 }
 
 // Visibility is one change of ChangeVisibility.

@@ -60,24 +60,14 @@ func originalGone(a answer) error {
 	if wire.NoResponders(a.Msg) {
 		return nats.ErrNoResponders
 	}
-	const noMessage, noSequence, noStream = 10037, 10057, 10059
-	var r struct {
-		Success bool `json:"success"`
-		Error   *struct {
-			Code    int    `json:"err_code"`
-			Message string `json:"description"`
-		} `json:"error"`
-	}
+	var r removal
 	if err := json.Unmarshal(a.Msg.Data, &r); err != nil {
 		return err
 	}
-	if r.Success || r.Error != nil && (r.Error.Code == noMessage || r.Error.Code == noSequence || r.Error.Code == noStream) {
+	if r.done() || r.noStream() {
 		return nil
 	}
-	if r.Error == nil {
-		return errors.New("no answer to the removal")
-	}
-	return errors.New(r.Error.Message)
+	return r.err(a.Msg.Data)
 }
 
 // put is the request that stores a message which comes from elsewhere. It may be
