@@ -102,9 +102,9 @@ func (q *Queue) remove(ctx context.Context, w *link, receipts []receipt, index [
 	for j, i := range index {
 		reqs[j] = q.deleteRequest(receipts[i].stream)
 	}
-	for j, a := range w.Exchange(ctx, reqs, q.svc.patience.Try) {
-		i := index[j]
-		switch {
+	answers := w.Exchange(ctx, reqs, q.svc.patience.Try)
+	for j, i := range index {
+		switch a := answers[j]; {
 		case a.Err != nil:
 			errs[i] = unavailable(op, q.name, a.Err)
 		case wire.NoResponders(a.Msg):

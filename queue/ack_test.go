@@ -9,7 +9,7 @@ import (
 
 // TestRemovingAgain: a delete that the consumer was slow to answer goes to the stream,
 // which may have removed the message meanwhile. The server's own answers decide here.
-func TestRemovingAgain(t *testing.T) {
+func TestRemovingAgain(t *testing.T) { //nolint:paralleltest // virtual does it
 	virtual(t, func(t *testing.T, b *bundle) {
 		q := b.create("q", nil)
 		for range 3 {
