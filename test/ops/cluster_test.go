@@ -30,6 +30,9 @@ func status(t *testing.T, p *mnqtest.Process, code int, want ...string) (s node.
 			}
 		}
 		r = mnqtest.Run(t, p.AdminEnv(), "status", "--data-dir", p.Dir, "--json")
+		if r.Code != code { // leaders may change between the two
+			return fmt.Errorf("exit code %d with --json, want %d: %s%s", r.Code, code, r.Out, r.Err)
+		}
 		return json.Unmarshal([]byte(r.Out), &s)
 	})
 	return s
@@ -56,9 +59,12 @@ func TestCluster(t *testing.T) { //nolint:tparallel // the steps build on each o
 			t.Errorf("%d streams are led, of %d", led, s.Streams.Total)
 		}
 		// With an API key, as with the keys of the data directory.
-		if r := mnqtest.Run(t, a.AdminEnv(), "status"); r.Code != 0 {
-			t.Errorf("%+v", r)
-		}
+		mnqtest.Within(t, time.Minute, func() error {
+			if r := mnqtest.Run(t, a.AdminEnv(), "status"); r.Code != 0 {
+				return fmt.Errorf("%+v", r)
+			}
+			return nil
+		})
 	})
 
 	t.Run("StatusNamesWhoIsAway", func(t *testing.T) {
