@@ -36,6 +36,9 @@ func TestCountsAfterACrash(t *testing.T) {
 			if err := os.RemoveAll(msgs); err != nil {
 				t.Fatal(err)
 			}
+			if err := os.Remove(filepath.Join(b.dir, "stopped")); err != nil { // it was killed
+				t.Fatal(err)
+			}
 			if err := os.CopyFS(msgs, os.DirFS(before)); err != nil {
 				t.Fatal(err)
 			}
