@@ -263,7 +263,7 @@ func (s *Server) openFrontDoors(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	pages, err := console.New(console.Config{
+	pages, err := console.New(console.Config{ //nolint:contextcheck // its handlers have that of their request
 		Directory: s.directory, API: control.As, Region: s.cfg.Region, PublicURL: s.publicHTTP, NATSEndpoint: s.publicNATS,
 		Log: s.log, Version: service.ReadBuild().Version,
 	})
