@@ -50,6 +50,7 @@ func newTenant(t *testing.T, p *mnqtest.Process, name string) *tenant {
 	project := str(p.Must("POST", "/openmnq/v1/projects", map[string]any{"name": name})["id"])
 	key := p.Must("POST", "/openmnq/v1/api-keys", map[string]any{"name": name, "project_id": project})
 	x := &tenant{project: project, apiKey: str(key["secret_key"]), access: str(key["access_key"]), beta: map[string]string{}}
+	p.Must("POST", "/openmnq/v1/users", map[string]any{"name": "user-of-" + name, "password": "a password of " + name, "project_id": project})
 	own := *p
 	own.Secret = x.apiKey
 	own.Env = map[string]string{"SCW_DEFAULT_PROJECT_ID": project}
@@ -191,6 +192,14 @@ func controlPlane(t *testing.T, p *mnqtest.Process, alice, bob *tenant) {
 		{"DELETE", "/openmnq/v1/api-keys/{}", alice.access, "SCWXXXXXXXXXXXXXXXXX", nil},
 		{"POST", "/openmnq/v1/api-keys", alice.project, noUUID, func(id string) any { return map[string]any{"name": "k", "project_id": id} }},
 		{"POST", "/openmnq/v1/projects", alice.project, noUUID, func(id string) any { return map[string]any{"name": "p", "id": id} }},
+		{"POST", "/openmnq/v1/users", alice.project, noUUID, func(id string) any {
+			return map[string]any{"name": "u", "password": "a password of bob's", "project_id": id}
+		}},
+		{"PUT", "/openmnq/v1/users/{}/password", "user-of-alice", "user-of-nobody", func(string) any { return map[string]any{"password": "a password of bob's"} }},
+		{"DELETE", "/openmnq/v1/users/{}", "user-of-alice", "user-of-nobody", nil},
+		{"DELETE", "/openmnq/v1/nodes/{}", "n0", "n9", nil},
+		{"GET", "/openmnq/v1/namespaces/{}", alice.nats, noAccount, nil},
+		{"GET", "/openmnq/v1/namespaces/{}", alice.sqs, noAccount, nil},
 		{"GET", "/openmnq/v1/bridges/{}", alice.bridge, noUUID, nil},
 		{"DELETE", "/openmnq/v1/bridges/{}", alice.bridge, noUUID, nil},
 		{"POST", "/openmnq/v1/bridges", alice.nats, noAccount, func(id string) any {
@@ -252,6 +261,7 @@ var bodies = map[string]string{
 	"openmnq.SendMessages": `{"messages":[{"body":"x"}]}`, "openmnq.ReceiveMessages": `{"visibility_timeout":600}`,
 	"openmnq.DeleteMessages": `{"receipt_handles":["HANDLE"]}`, "openmnq.RedriveQueue": `{}`, "openmnq.CancelTask": `{}`,
 	"openmnq.CreateTopic": `{"name":"t"}`, "openmnq.Publish": `{"message":"x"}`, "openmnq.Subscribe": `{"protocol":"sqs","endpoint":"shared"}`,
+	"openmnq.UpdateTopic": `{"tags":{"a":"b"}}`, "openmnq.ConfirmSubscription": `{"token":"t"}`, "openmnq.UpdateSubscription": `{"attributes":{"RawMessageDelivery":"true"}}`,
 }
 
 // inNamespace makes a call with what is in a namespace of alice's, and with what is
@@ -281,6 +291,9 @@ func inNamespace(t *testing.T, p *mnqtest.Process, op rest.Operation, alice, bob
 	}
 }
 
+// lastUsed is written down when a minute is over.
+var lastUsed = regexp.MustCompile(`"last_used_at":("[^"]*"|null)`)
+
 // inventory describes all that a tenant has, but for what changes by itself.
 func (x *tenant) inventory(t *testing.T, p *mnqtest.Process) string {
 	t.Helper()
@@ -290,7 +303,7 @@ func (x *tenant) inventory(t *testing.T, p *mnqtest.Process) string {
 		if err != nil || ans.Status != 200 {
 			t.Fatalf("%s: %d %s %v", path, ans.Status, ans.Body, err)
 		}
-		fmt.Fprintf(&b, "%s %s", path, ans.Body)
+		fmt.Fprintf(&b, "%s %s", path, lastUsed.ReplaceAll(ans.Body, nil))
 	}
 	x.describeQueues(t, &b)
 	x.describeTopics(t, &b)
@@ -300,7 +313,7 @@ func (x *tenant) inventory(t *testing.T, p *mnqtest.Process) string {
 var listPaths = []string{
 	mnqtest.Namespaces, mnqtest.Credentials, "/mnq/v1beta1/regions/fr-par/nats-accounts", "/mnq/v1beta1/regions/fr-par/nats-credentials",
 	"/mnq/v1beta1/regions/fr-par/sqs-credentials", "/mnq/v1beta1/regions/fr-par/sns-credentials", "/openmnq/v1/projects", "/openmnq/v1/api-keys",
-	"/openmnq/v1/namespaces", "/openmnq/v1/bridges",
+	"/openmnq/v1/namespaces", "/openmnq/v1/bridges", "/openmnq/v1/users",
 }
 
 func lists(t *testing.T, p *mnqtest.Process, alice, bob *tenant) {
@@ -318,7 +331,7 @@ func lists(t *testing.T, p *mnqtest.Process, alice, bob *tenant) {
 			t.Errorf("the audit shows bob a record of project %q", r.ProjectID)
 		}
 	}
-	hers := []string{alice.project, alice.nats, alice.sqs, alice.natsCred, alice.keys.ID, alice.keys.Access, alice.beta["sqs"], alice.beta["sns"], alice.bridge}
+	hers := []string{alice.project, alice.nats, alice.sqs, alice.natsCred, alice.keys.ID, alice.keys.Access, alice.beta["sqs"], alice.beta["sns"], alice.bridge, "user-of-alice"}
 	for _, path := range listPaths {
 		ans, err := mnqtest.Call(p.URL, bob.apiKey, "GET", path, nil)
 		if err != nil || ans.Status != 200 {
