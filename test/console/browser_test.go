@@ -194,10 +194,10 @@ func quoted(text string) string {
 	return string(raw)
 }
 
-// says waits until the page holds a text.
+// says waits until the page holds a text and is there with its scripts.
 func (b *tab) says(text string) {
 	b.t.Helper()
-	b.until("the text "+text, `document.body && document.body.innerText.includes(`+quoted(text)+`)`)
+	b.until("the text "+text, `document.readyState === "complete" && document.body.innerText.includes(`+quoted(text)+`)`)
 }
 
 func (b *tab) lacks(text string) {
