@@ -111,7 +111,7 @@ func (p *plant) process() *process {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	o.svc.patience, o.svc.pace.always = p.patience, p.batches
+	o.svc.patience, o.svc.batchAlways = p.patience, p.batches
 	if err := o.svc.Start(context.Background()); err != nil {
 		p.t.Fatal(err)
 	}

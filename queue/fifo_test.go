@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/openmnq/mnq/internal/bubble"
+	"github.com/openmnq/mnq/internal/wire"
 )
 
 func (b *bundle) fifo(attrs map[string]string) *Queue {
@@ -584,7 +585,7 @@ func TestDeduplication(t *testing.T) {
 			b.change = func(c *Config) { c.GroupCommit = true }
 			b.restart()
 			q := b.fifo(nil)
-			q.commits.pace = pace{single: time.Second} // batches whenever it can
+			q.commits = wire.NewCommitter(true) // batches whenever it can
 			for i := range 20 {
 				var wg sync.WaitGroup
 				var got [32]Sent

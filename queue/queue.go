@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/openmnq/mnq"
+	"github.com/openmnq/mnq/internal/wire"
 )
 
 // Queue is one queue. It stays valid after the queue was deleted; its methods
@@ -24,7 +25,7 @@ type Queue struct {
 	closed  chan struct{} // closed when the queue is gone
 	fifo    *fifo         // how messages are kept in a FIFO queue; nil in a standard one
 	flight  *flight
-	commits committer
+	commits *wire.Committer
 	pulls   [2]pullSlots // by track
 	fair    fairness
 	turn    atomic.Uint64 // of receives, when there are two tracks

@@ -16,6 +16,7 @@ import (
 
 	"github.com/openmnq/mnq"
 	"github.com/openmnq/mnq/internal/service"
+	"github.com/openmnq/mnq/internal/wire"
 	"github.com/openmnq/mnq/node"
 )
 
@@ -82,7 +83,7 @@ type Service struct {
 	maxInFlight int // MaxInFlight, but for tests
 	tails       atomic.Int64
 	patience    node.Patience
-	pace        pace // that the queues of this process begin with
+	batchAlways bool // whatever can be written as a batch is; for tests
 
 	mu     sync.RWMutex
 	spaces map[string]*space
@@ -124,7 +125,6 @@ func New(cfg Config) (*Service, error) {
 	svc := &Service{
 		cfg: cfg, log: cfg.Log, sealer: s, self: newProcess(), loaded: make(chan struct{}), maxInFlight: MaxInFlight,
 		patience: node.PatienceFor(cfg.Replicas),
-		pace:     newPace(),
 		spaces:   map[string]*space{}, ids: map[string]*Queue{}, making: places{},
 	}
 	svc.ledger, svc.tasks, svc.charts = newLedger(svc), newTasks(svc), newCharts(svc)
@@ -230,7 +230,7 @@ func (s *Service) apply(ns, name string, r *record, revision uint64) *Queue {
 		if old != nil {
 			old.gone()
 		}
-		q = &Queue{svc: s, space: sp, name: name, id: r.ID, closed: make(chan struct{}), creating: make(chan struct{}, 1), flight: newFlight(), commits: committer{pace: s.pace}}
+		q = &Queue{svc: s, space: sp, name: name, id: r.ID, closed: make(chan struct{}), creating: make(chan struct{}, 1), flight: newFlight(), commits: wire.NewCommitter(s.batchAlways)}
 		q.lastSend.Store(time.Now().UnixNano()) // others may have sent just now
 		if r.Settings.fifo() {
 			q.fifo = newFIFO(q)

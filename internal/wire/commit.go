@@ -22,6 +22,7 @@ type pace struct {
 	single time.Duration // a write that is synced alone
 	batch  time.Duration // the fixed price of a batch
 	turn   int
+	always bool // whatever can be a batch is one
 }
 
 const (
@@ -33,6 +34,9 @@ func newPace() pace { return pace{single: 200 * time.Microsecond, batch: 4 * tim
 
 // batches decides whether n writes go as a batch.
 func (p *pace) batches(n int) bool {
+	if p.always {
+		return n > 1
+	}
 	if n < minCommit {
 		return false
 	}
@@ -60,8 +64,13 @@ type Committer struct {
 	pace    pace // used by whoever is busy
 }
 
-// NewCommitter returns a committer for a stream that allows atomic batches.
-func NewCommitter() *Committer { return &Committer{pace: newPace()} }
+// NewCommitter returns a committer for a stream that allows atomic batches. With always,
+// whatever can be a batch is one, else what is expected to be faster that way.
+func NewCommitter(always bool) *Committer {
+	c := &Committer{pace: newPace()}
+	c.pace.always = always
+	return c
+}
 
 // commit is the writes of one caller.
 type commit struct {
@@ -72,9 +81,8 @@ type commit struct {
 }
 
 // Write stores messages and returns the answer to each. Those of concurrent callers go
-// together; run bounds what is written for others. That pays where each write is synced.
-// No condition on a subject with wildcards may be among them: in a batch the server holds
-// it against the stream alone.
+// together, but for those with the same [Request.Key]; run bounds what is written for
+// others. That pays where each write is synced.
 func (c *Committer) Write(ctx, run context.Context, w *Wire, reqs []Request) []Answer {
 	c.mu.Lock()
 	if c.busy {
@@ -130,12 +138,17 @@ func (c *Committer) writeWaiting(run context.Context) {
 func (c *Committer) take() (group []*commit, reqs []Request) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	bytes, n := 0, 0
+	bytes, n, keys := 0, 0, map[string]bool{}
 	for _, one := range c.waiting {
+		conflict := false
 		for _, r := range one.reqs {
 			bytes += len(r.Data)
+			conflict = conflict || keys[r.Key]
+			if r.Key != "" {
+				keys[r.Key] = true
+			}
 		}
-		if n > 0 && (len(reqs)+len(one.reqs) > maxCommit || bytes > maxCommitBytes) {
+		if n > 0 && (conflict || len(reqs)+len(one.reqs) > maxCommit || bytes > maxCommitBytes) {
 			break
 		}
 		reqs = append(reqs, one.reqs...)

@@ -44,6 +44,7 @@ func TestTakeBoundsABatchAndKeepsTheOrder(t *testing.T) {
 		}
 		return c
 	}
+	keyed := func(key string) *commit { return &commit{reqs: []Request{{Key: key}}} }
 	for _, test := range []struct {
 		name    string
 		waiting []*commit
@@ -52,6 +53,7 @@ func TestTakeBoundsABatchAndKeepsTheOrder(t *testing.T) {
 		{"everything", []*commit{of(1, 10), of(10, 10), of(1, 10)}, 3},
 		{"at most maxCommit writes", []*commit{of(maxCommit-5, 1), of(5, 1), of(1, 1)}, 2},
 		{"at most maxCommitBytes", []*commit{of(1, maxCommitBytes), of(1, 1)}, 1},
+		{"one of a key", []*commit{keyed("a"), keyed("b"), of(1, 1), keyed("a"), of(1, 1)}, 3},
 		{"never nothing", []*commit{of(10, maxCommitBytes), of(1, 1)}, 1},
 	} {
 		c := &Committer{waiting: test.waiting}
