@@ -4,7 +4,8 @@ import (
 	"encoding/base64"
 	"maps"
 	"slices"
-	"unicode/utf8"
+
+	"github.com/openmnq/mnq/internal/jsonstring"
 )
 
 // The messages' own operations, which are called for every message, are read and
@@ -152,7 +153,7 @@ func (in *deleteMessageBatchInput) scan(s *scanner) bool {
 }
 
 func (out *sendMessageOutput) appendJSON(b []byte) []byte {
-	b = appendString(append(b, `{"MD5OfMessageBody":`...), out.MD5OfMessageBody)
+	b = jsonstring.AppendStd(append(b, `{"MD5OfMessageBody":`...), out.MD5OfMessageBody)
 	b = appendGiven(b, "MD5OfMessageAttributes", out.MD5OfMessageAttributes)
 	b = appendGiven(b, "MD5OfMessageSystemAttributes", out.MD5OfMessageSystemAttributes)
 	b = appendMember(b, "MessageId", out.MessageId)
@@ -161,7 +162,7 @@ func (out *sendMessageOutput) appendJSON(b []byte) []byte {
 
 func (out *sendMessageBatchOutput) appendJSON(b []byte) []byte {
 	return appendResults(b, out.Successful, func(b []byte, r *sendResultEntry) []byte {
-		b = appendString(append(b, `{"Id":`...), r.Id)
+		b = jsonstring.AppendStd(append(b, `{"Id":`...), r.Id)
 		b = appendMember(b, "MessageId", r.MessageId)
 		b = appendMember(b, "MD5OfMessageBody", r.MD5OfMessageBody)
 		b = appendGiven(b, "MD5OfMessageAttributes", r.MD5OfMessageAttributes)
@@ -172,7 +173,7 @@ func (out *sendMessageBatchOutput) appendJSON(b []byte) []byte {
 
 func (out *deleteMessageBatchOutput) appendJSON(b []byte) []byte {
 	return appendResults(b, out.Successful, func(b []byte, r *resultEntry) []byte {
-		return append(appendString(append(b, `{"Id":`...), r.Id), '}')
+		return append(jsonstring.AppendStd(append(b, `{"Id":`...), r.Id), '}')
 	}, out.Failed)
 }
 
@@ -193,7 +194,7 @@ func appendResults[R any](b []byte, successful []R, one func([]byte, *R) []byte,
 		b = append(b, `"Failed":[`...)
 		for i := range failed {
 			f := &failed[i]
-			b = appendString(append(b, `{"Id":`...), f.Id)
+			b = jsonstring.AppendStd(append(b, `{"Id":`...), f.Id)
 			if f.SenderFault {
 				b = append(b, `,"SenderFault":true`...)
 			} else {
@@ -223,15 +224,15 @@ func (out *receiveMessageOutput) appendJSON(b []byte) []byte {
 }
 
 func (m *message) appendJSON(b []byte) []byte {
-	b = appendString(append(b, `{"MessageId":`...), m.MessageId)
+	b = jsonstring.AppendStd(append(b, `{"MessageId":`...), m.MessageId)
 	b = appendMember(b, "ReceiptHandle", m.ReceiptHandle)
 	b = appendMember(b, "MD5OfBody", m.MD5OfBody)
 	b = appendMember(b, "Body", m.Body)
 	if len(m.Attributes) > 0 {
 		b = append(b, `,"Attributes":{`...)
 		for _, name := range slices.Sorted(maps.Keys(m.Attributes)) {
-			b = append(appendString(b, name), ':')
-			b = append(appendString(b, m.Attributes[name]), ',')
+			b = append(jsonstring.AppendStd(b, name), ':')
+			b = append(jsonstring.AppendStd(b, m.Attributes[name]), ',')
 		}
 		b[len(b)-1] = '}'
 	}
@@ -240,15 +241,15 @@ func (m *message) appendJSON(b []byte) []byte {
 		b = append(b, `,"MessageAttributes":{`...)
 		for _, name := range slices.Sorted(maps.Keys(m.MessageAttributes)) {
 			v := m.MessageAttributes[name]
-			b = append(appendString(b, name), ':', '{')
+			b = append(jsonstring.AppendStd(b, name), ':', '{')
 			if v.StringValue != "" {
-				b = append(appendString(append(b, `"StringValue":`...), v.StringValue), ',')
+				b = append(jsonstring.AppendStd(append(b, `"StringValue":`...), v.StringValue), ',')
 			}
 			if len(v.BinaryValue) > 0 {
 				b = base64.StdEncoding.AppendEncode(append(b, `"BinaryValue":"`...), v.BinaryValue)
 				b = append(b, '"', ',')
 			} // values that are lists are not stored
-			b = append(appendString(append(b, `"DataType":`...), v.DataType), '}', ',')
+			b = append(jsonstring.AppendStd(append(b, `"DataType":`...), v.DataType), '}', ',')
 		}
 		b[len(b)-1] = '}'
 	}
@@ -257,7 +258,7 @@ func (m *message) appendJSON(b []byte) []byte {
 
 func appendMember(b []byte, name, value string) []byte {
 	b = append(append(append(b, ',', '"'), name...), '"', ':')
-	return appendString(b, value)
+	return jsonstring.AppendStd(b, value)
 }
 
 // appendGiven leaves out what is empty.
@@ -266,45 +267,4 @@ func appendGiven(b []byte, name, value string) []byte {
 		return b
 	}
 	return appendMember(b, name, value)
-}
-
-// appendString writes s as encoding/json does when it leaves HTML alone.
-func appendString(b []byte, s string) []byte {
-	const hex = "0123456789abcdef"
-	b = append(b, '"')
-	done := 0 // what of s has been written
-	for i := 0; i < len(s); {
-		c := s[i]
-		if c >= 0x20 && c < utf8.RuneSelf && c != '"' && c != '\\' {
-			i++
-			continue
-		}
-		r, n := rune(c), 1
-		if c >= utf8.RuneSelf {
-			if r, n = utf8.DecodeRuneInString(s[i:]); (r != utf8.RuneError || n > 1) && r != '\u2028' && r != '\u2029' {
-				i += n
-				continue
-			}
-		}
-		b = append(b, s[done:i]...)
-		switch r {
-		case '"', '\\':
-			b = append(b, '\\', c)
-		case '\b':
-			b = append(b, '\\', 'b')
-		case '\f':
-			b = append(b, '\\', 'f')
-		case '\n':
-			b = append(b, '\\', 'n')
-		case '\r':
-			b = append(b, '\\', 'r')
-		case '\t':
-			b = append(b, '\\', 't')
-		default:
-			b = append(b, '\\', 'u', hex[r>>12&15], hex[r>>8&15], hex[r>>4&15], hex[r&15])
-		}
-		i += n
-		done = i
-	}
-	return append(append(b, s[done:]...), '"')
 }

@@ -5,8 +5,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
-	"unicode/utf8"
 
+	"github.com/openmnq/mnq/internal/jsonstring"
 	"github.com/openmnq/mnq/queue"
 )
 
@@ -57,7 +57,7 @@ type envelope struct {
 
 // body is the JSON for one subscription.
 func (e envelope) body(subscriptionARN string) []byte {
-	arn := appendQuoted(nil, subscriptionARN)
+	arn := jsonstring.Append(nil, subscriptionARN)
 	arn = arn[1 : len(arn)-1]
 	n := 0
 	for _, p := range e.parts {
@@ -219,16 +219,16 @@ func appendAttributes(b []byte, attrs []queue.Attribute) []byte {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = appendQuoted(b, a.Name)
+		b = jsonstring.Append(b, a.Name)
 		b = append(b, `:{"Type":`...)
-		b = appendQuoted(b, a.DataType)
+		b = jsonstring.Append(b, a.DataType)
 		b = append(b, `,"Value":`...)
 		if a.Binary() {
 			b = append(b, '"')
 			b = base64.StdEncoding.AppendEncode(b, a.Value)
 			b = append(b, '"')
 		} else {
-			b = appendQuoted(b, string(a.Value))
+			b = jsonstring.Append(b, string(a.Value))
 		}
 		b = append(b, '}')
 	}
@@ -248,49 +248,6 @@ func appendOpenField(b []byte, name, value string) []byte {
 	b = append(b, '"')
 	b = append(b, name...)
 	b = append(b, '"', ':')
-	b = appendQuoted(b, value)
+	b = jsonstring.Append(b, value)
 	return b[:len(b)-1]
-}
-
-// appendQuoted adds s as a JSON string. Only what JSON asks for is escaped; what is
-// not UTF-8 becomes U+FFFD.
-func appendQuoted(b []byte, s string) []byte {
-	const hexDigits = "0123456789abcdef"
-	b = append(b, '"')
-	start := 0
-	for i := 0; i < len(s); {
-		c := s[i]
-		if c >= utf8.RuneSelf {
-			r, size := utf8.DecodeRuneInString(s[i:])
-			if r == utf8.RuneError && size == 1 {
-				b = append(append(b, s[start:i]...), `\ufffd`...)
-				start = i + 1
-			}
-			i += size
-			continue
-		}
-		i++
-		if c >= ' ' && c != '"' && c != '\\' {
-			continue
-		}
-		b = append(b, s[start:i-1]...)
-		start = i
-		switch c {
-		case '"', '\\':
-			b = append(b, '\\', c)
-		case '\b':
-			b = append(b, '\\', 'b')
-		case '\t':
-			b = append(b, '\\', 't')
-		case '\n':
-			b = append(b, '\\', 'n')
-		case '\f':
-			b = append(b, '\\', 'f')
-		case '\r':
-			b = append(b, '\\', 'r')
-		default:
-			b = append(b, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
-		}
-	}
-	return append(append(b, s[start:]...), '"')
 }

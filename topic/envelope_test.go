@@ -5,7 +5,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -132,26 +131,6 @@ func TestHeaders(t *testing.T) {
 	if d := cmp.Diff(want, map[string][]string(got)); d != "" {
 		t.Error(d)
 	}
-}
-
-func FuzzQuoted(f *testing.F) {
-	for _, s := range []string{"", "a", "\"\\/\b\f\n\r\t\x00\x1f\x7f", "é€𝄞\u2028", "\xff\xc0\xafa", "<script>&"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		b := appendQuoted(nil, s)
-		var got string
-		if err := json.Unmarshal(b, &got); err != nil {
-			t.Fatalf("%q: %v", b, err)
-		}
-		var want strings.Builder
-		for _, r := range s { // what is not UTF-8 comes as U+FFFD
-			want.WriteRune(r)
-		}
-		if got != want.String() || !utf8.Valid(b) {
-			t.Errorf("%q became %q", s, got)
-		}
-	})
 }
 
 // BenchmarkEnvelope is what a message of 1 KiB costs for each of many subscriptions.
