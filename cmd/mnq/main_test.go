@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -18,6 +17,8 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/openmnq/mnq/internal/mnqtest"
 )
 
 func TestMain(m *testing.M) {
@@ -66,32 +67,14 @@ func freeAddress() (string, error) {
 type testServer struct {
 	stop   context.CancelFunc
 	done   chan int
-	stderr *lockedBuffer
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-
-	b bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
+	stderr *mnqtest.Buffer
 }
 
 // startServer runs mnq serve with args and returns once it has printed its
 // addresses.
 func startServer(dir string, args ...string) (*testServer, []string, error) {
 	ctx, stop := context.WithCancel(context.Background())
-	s := &testServer{stop: stop, done: make(chan int, 1), stderr: &lockedBuffer{}}
+	s := &testServer{stop: stop, done: make(chan int, 1), stderr: &mnqtest.Buffer{}}
 	out, in := io.Pipe()
 	args = append([]string{"serve", "--data-dir", dir, "--http", "127.0.0.1:0", "--nats", "127.0.0.1:0"}, args...)
 	go func() {

@@ -12,6 +12,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	"gopkg.in/yaml.v3"
+
+	"github.com/openmnq/mnq/internal/mnqtest"
 )
 
 // scrape gets metrics, with an API key when token is not empty.
@@ -61,7 +63,7 @@ func TestMetrics(t *testing.T) {
 	secret, project := e["SCW_SECRET_KEY"], e["SCW_DEFAULT_PROJECT_ID"]
 	mnq := func(args ...string) {
 		t.Helper()
-		var errs lockedBuffer
+		var errs mnqtest.Buffer
 		if code := run(t.Context(), args, e, streams{strings.NewReader(""), io.Discard, &errs}); code != exitOK {
 			t.Fatalf("%v: exit code %d, %s", args, code, &errs)
 		}

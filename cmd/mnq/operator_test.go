@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/openmnq/mnq/internal/mnqtest"
 )
 
 // keysOf reads admin.env of a server's data directory.
@@ -38,16 +40,16 @@ func TestTailCommand(t *testing.T) {
 	e := keysOf(t, dir)
 	mnq := func(args ...string) {
 		t.Helper()
-		var errs lockedBuffer
+		var errs mnqtest.Buffer
 		if code := run(t.Context(), args, e, streams{strings.NewReader(""), io.Discard, &errs}); code != exitOK {
 			t.Fatalf("%v: exit code %d, %s", args, code, &errs)
 		}
 	}
 	mnq("namespace", "create", "n", "--protocol", "sqs_sns")
 	mnq("queue", "create", "q")
-	tail := func(ctx context.Context, args ...string) (stdout *lockedBuffer, ended chan int) {
+	tail := func(ctx context.Context, args ...string) (stdout *mnqtest.Buffer, ended chan int) {
 		r, w := io.Pipe()
-		stdout, ended = &lockedBuffer{}, make(chan int, 1)
+		stdout, ended = &mnqtest.Buffer{}, make(chan int, 1)
 		go func() {
 			ended <- run(ctx, append([]string{"queue", "tail", "q"}, args...), e, streams{strings.NewReader(""), stdout, w})
 			_ = w.Close()

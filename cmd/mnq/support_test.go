@@ -12,6 +12,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/openmnq/mnq/internal/mnqtest"
 )
 
 // TestSupport looks for every secret of an installation in its support bundle.
@@ -27,7 +29,7 @@ func TestSupport(t *testing.T) {
 	secrets := map[string]string{"first API key": e["SCW_SECRET_KEY"]}
 	mnq := func(want int, args ...string) string {
 		t.Helper()
-		var out, errs lockedBuffer
+		var out, errs mnqtest.Buffer
 		if code := run(t.Context(), args, e, streams{strings.NewReader("hunter2-hunter2\n"), &out, &errs}); code != want {
 			t.Fatalf("%v: exit code %d, %s", args, code, &errs)
 		}

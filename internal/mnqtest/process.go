@@ -40,7 +40,7 @@ type Process struct {
 	binary string
 	within []string // the command that runs it, if any
 	cmd    *exec.Cmd
-	out    *lockedBuffer
+	out    *Buffer
 	done   chan error
 
 	ended error // how it ended last
@@ -144,7 +144,7 @@ func (p *Process) Restart() {
 func (p *Process) Launch() {
 	p.t.Helper()
 	if p.out == nil {
-		p.out = &lockedBuffer{}
+		p.out = &Buffer{}
 	}
 	command := append(append(slices.Clone(p.within), p.binary), p.args...)
 	p.cmd = exec.Command(command[0], command[1:]...)
@@ -354,18 +354,27 @@ func (p *Process) Creds(namespaceID string) (id, path string) {
 	return id, path
 }
 
-type lockedBuffer struct {
+// Buffer is a buffer that one goroutine writes and another one reads.
+type Buffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
 }
 
-func (l *lockedBuffer) Write(p []byte) (int, error) {
+// Write implements [io.Writer].
+func (l *Buffer) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.Write(p)
 }
 
-func (l *lockedBuffer) tail(n int) string {
+// String is all that was written.
+func (l *Buffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func (l *Buffer) tail(n int) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	b := l.b.Bytes()

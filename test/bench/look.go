@@ -28,25 +28,10 @@ func look(s *server) error {
 	if err := createQueue(s.addr, "full", ""); err != nil {
 		return err
 	}
-	entries := make([]string, 10)
-	for i := range entries {
-		entries[i] = `{"Id":"` + strconv.Itoa(i) + `","MessageBody":"a message"}`
-	}
-	batch, err := signed(s.addr, "SendMessageBatch", `{"QueueUrl":"full","Entries":[`+strings.Join(entries, ",")+`]}`)
-	if err != nil {
+	if err := fill(s.addr, entriesOf(10, "a message", "")); err != nil {
 		return err
 	}
-	var sent, made atomic.Int64
-	if err := parallel(s.addr, clients, func(_ int, c *client) error {
-		for sent.Add(10) <= backlog {
-			if _, err := c.do(batch); err != nil {
-				return err
-			}
-		}
-		return nil
-	}); err != nil {
-		return err
-	}
+	var made atomic.Int64
 	if err := parallel(s.addr, clients, func(_ int, c *client) error {
 		for n := made.Add(1); n < lookQueues; n = made.Add(1) {
 			if _, err := c.call("CreateQueue", `{"QueueName":"q`+strconv.FormatInt(n, 10)+`"}`); err != nil {

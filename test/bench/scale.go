@@ -104,12 +104,31 @@ func createQueue(addr, name, attributes string) error {
 
 var kibibyte = strings.Repeat("x", 1024)
 
-func batchOf(n int, more string) string {
+func batchOf(n int, more string) string { return entriesOf(n, kibibyte, more) }
+
+func entriesOf(n int, body, more string) string {
 	entries := make([]string, n)
 	for i := range entries {
-		entries[i] = fmt.Sprintf(`{"Id":"%d","MessageBody":"%s"%s}`, i, kibibyte, more)
+		entries[i] = fmt.Sprintf(`{"Id":"%d","MessageBody":"%s"%s}`, i, body, more)
 	}
 	return strings.Join(entries, ",")
+}
+
+// fill sends a backlog to the queue "full", ten entries at a time.
+func fill(addr, ten string) error {
+	batch, err := signed(addr, "SendMessageBatch", `{"QueueUrl":"full","Entries":[`+ten+`]}`)
+	if err != nil {
+		return err
+	}
+	var sent atomic.Int64
+	return parallel(addr, clients, func(_ int, c *client) error {
+		for sent.Add(10) <= backlog {
+			if _, err := c.do(batch); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // rates are the three operations that must not depend on what is waiting.
@@ -195,20 +214,8 @@ func deep(s *server) error {
 			return err
 		}
 	}
-	batch, err := signed(s.addr, "SendMessageBatch", `{"QueueUrl":"full","Entries":[`+batchOf(10, "")+`]}`)
-	if err != nil {
-		return err
-	}
 	begun := time.Now()
-	var sent atomic.Int64
-	if err := parallel(s.addr, clients, func(_ int, c *client) error {
-		for sent.Add(10) <= backlog {
-			if _, err := c.do(batch); err != nil {
-				return err
-			}
-		}
-		return nil
-	}); err != nil {
+	if err := fill(s.addr, batchOf(10, "")); err != nil {
 		return err
 	}
 	took := time.Since(begun)

@@ -1,7 +1,6 @@
 package faults
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,7 +11,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -144,7 +142,7 @@ func serve(t *testing.T, dir string, queues int) (got map[string]bool, output st
 	defer stop()
 	address := mnqtest.FreeAddress(t)
 	cmd := exec.CommandContext(ctx, mnqtest.Binary(t), "serve", "--dev", "--data-dir", dir, "--http", address, "--nats", mnqtest.FreeAddress(t))
-	var text syncBuffer
+	var text mnqtest.Buffer
 	cmd.Stdout, cmd.Stderr = &text, &text
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -183,22 +181,4 @@ func serve(t *testing.T, dir string, queues int) (got map[string]bool, output st
 	_ = cmd.Process.Kill()
 	<-ended
 	return got, text.String()
-}
-
-// syncBuffer is a buffer that one goroutine writes and another one reads.
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *syncBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
 }
