@@ -222,8 +222,14 @@ func (p *Process) Stop() error {
 	return err
 }
 
-// Pause stops the process where it is, until Resume.
-func (p *Process) Pause() { p.signal(syscall.SIGSTOP) }
+// Pause stops the process where it is, until Resume. When it returns, what the process
+// had asked the kernel for is over, too.
+func (p *Process) Pause() {
+	p.signal(syscall.SIGSTOP)
+	if err := waitStopped(p.Pid()); err != nil {
+		p.t.Errorf("waiting until %d has stopped: %v", p.Pid(), err)
+	}
+}
 
 // Resume lets a paused process go on.
 func (p *Process) Resume() { p.signal(syscall.SIGCONT) }

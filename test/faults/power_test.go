@@ -62,20 +62,9 @@ func (d *volatileDisk) unmount() {
 func (d *volatileDisk) cut(p *mnqtest.Process) {
 	d.t.Helper()
 	synced, unsynced := filepath.Join(d.dir, "synced"), filepath.Join(d.dir, "unsynced")
-	for _, path := range []string{synced, unsynced} {
-		f, err := os.Create(path)
-		if err == nil {
-			_, err = f.WriteString("probe")
-		}
-		if err == nil && path == synced {
-			err = f.Sync()
-		}
-		if err != nil {
-			d.t.Fatal(err)
-		}
-		_ = f.Close()
-	}
-	p.Pause() // so that the copy is one moment
+	d.probe(synced, true)
+	p.Pause() // so that the copy is one moment, and no sync of the server takes the probe along
+	d.probe(unsynced, false)
 	d.n++
 	next := fmt.Sprintf("%s.%d", d.image[:len(d.image)-len(filepath.Ext(d.image))], d.n)
 	if out, err := exec.Command("cp", "--sparse=always", d.image, next).CombinedOutput(); err != nil {
@@ -100,6 +89,22 @@ func (d *volatileDisk) cut(p *mnqtest.Process) {
 	for _, path := range []string{synced, unsynced} {
 		_ = os.Remove(path) // the other is not there
 	}
+}
+
+// probe writes a file that tells afterwards what a power cut leaves.
+func (d *volatileDisk) probe(path string, sync bool) {
+	d.t.Helper()
+	f, err := os.Create(path)
+	if err == nil {
+		_, err = f.WriteString("probe")
+	}
+	if err == nil && sync {
+		err = f.Sync()
+	}
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	_ = f.Close()
 }
 
 // TestPowerLoss cuts the power of a loaded server again and again.
