@@ -14,6 +14,8 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/openmnq/mnq/internal/mnqtest"
 )
 
 // members are the nodes of one cluster, all in this process.
@@ -26,12 +28,7 @@ type members struct {
 func free(t *testing.T, n int) (out []string) {
 	t.Helper()
 	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		out = append(out, l.Addr().String())
+		out = append(out, mnqtest.FreeAddress(t))
 	}
 	return out
 }

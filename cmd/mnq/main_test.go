@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -37,9 +36,8 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("HOME", e.WorkDir)
 			e.Setenv("XDG_CONFIG_HOME", "")
-			free, err := freeAddress()
-			e.Setenv("FREE", free)
-			return err
+			e.Setenv("FREE", mnqtest.FreeAddress(t))
+			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"server": cmdServer,
@@ -51,16 +49,6 @@ func TestScripts(t *testing.T) {
 			"queue":  cmdQueue,
 		},
 	})
-}
-
-// freeAddress names a port on which nobody listens.
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
 }
 
 // testServer is mnq serve inside the test process.

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -120,16 +121,26 @@ func prepare(t testing.TB, o Options) *Process {
 	return p
 }
 
-// FreeAddress returns a loopback address that nothing listens on just now.
+// given are the ports that FreeAddress has handed out.
+var given sync.Map
+
+// FreeAddress returns a loopback address that nothing listens on just now. No connection
+// that is made meanwhile gets its port either: systems take theirs from 32768 or higher.
 func FreeAddress(t testing.TB) string {
 	t.Helper()
 	var lc net.ListenConfig
-	l, err := lc.Listen(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		address := fmt.Sprint("127.0.0.1:", 10_000+rand.IntN(22_000))
+		if _, taken := given.LoadOrStore(address, true); taken {
+			continue
+		}
+		if l, err := lc.Listen(context.Background(), "tcp", address); err == nil {
+			_ = l.Close()
+			return address
+		}
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
 
 // Restart starts the process again with the same flags, after Kill or Stop, and returns
